@@ -1,0 +1,46 @@
+"""Stable reasons of errors on the wire, carried as `google.rpc.ErrorInfo.reason` in the domain `tesserabench`."""
+
+from enum import StrEnum
+
+DOMAIN = "tesserabench"
+
+
+class Reason(StrEnum):
+    """Why a call failed, as a word that programs may rely on. The sentence beside it is for people."""
+
+    # Shape and meaning of a request: INVALID_ARGUMENT
+    INVALID_FIELD = "INVALID_FIELD"
+    INVALID_PAGE_TOKEN = "INVALID_PAGE_TOKEN"  # noqa: S105 - a reason, not a secret
+    UNKNOWN_SUITE = "UNKNOWN_SUITE"
+    UNKNOWN_PARAMETER = "UNKNOWN_PARAMETER"
+    SCHEMA_VERSION_UNSUPPORTED = "SCHEMA_VERSION_UNSUPPORTED"
+    MALFORMED_BATCH = "MALFORMED_BATCH"
+    # Things that are not there: NOT_FOUND
+    RUN_NOT_FOUND = "RUN_NOT_FOUND"
+    HOST_NOT_FOUND = "HOST_NOT_FOUND"
+    HOST_NOT_REGISTERED = "HOST_NOT_REGISTERED"
+    SUITE_NOT_FOUND = "SUITE_NOT_FOUND"
+    BASELINE_NOT_FOUND = "BASELINE_NOT_FOUND"
+    REGRESSION_NOT_FOUND = "REGRESSION_NOT_FOUND"
+    SCHEDULE_NOT_FOUND = "SCHEDULE_NOT_FOUND"
+    REFERENCE_NOT_FOUND = "REFERENCE_NOT_FOUND"
+    ATTEMPT_NOT_FOUND = "ATTEMPT_NOT_FOUND"
+    # States that forbid it: FAILED_PRECONDITION
+    RUN_PENDING = "RUN_PENDING"
+    RUN_FINISHED = "RUN_FINISHED"
+    BASELINE_PINNED = "BASELINE_PINNED"
+    REGRESSION_CLOSED = "REGRESSION_CLOSED"
+    REGRESSION_OPEN = "REGRESSION_OPEN"
+    SUPERSEDED = "SUPERSEDED"
+    # Taken names: ALREADY_EXISTS
+    SCHEDULE_EXISTS = "SCHEDULE_EXISTS"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    # Who you are: UNAUTHENTICATED, PERMISSION_DENIED
+    TOKEN_MISSING = "TOKEN_MISSING"  # noqa: S105 - a reason, not a secret
+    TOKEN_INVALID = "TOKEN_INVALID"  # noqa: S105 - a reason, not a secret
+    ROLE_MISSING = "ROLE_MISSING"
+    # Passing trouble: UNAVAILABLE, RESOURCE_EXHAUSTED
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
+    # Ours: INTERNAL
+    INTERNAL = "INTERNAL"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 HOST_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 PROJECT_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-# A baseline may be `branch:feature/x`, so that it allows what git allows in branch names, blanks and control characters aside.
+# Branch heads are baselines too, so that this allows what git allows in branch names, blanks aside.
 BASELINE_PATTERN = re.compile(r"[A-Za-z0-9][^\s\x00-\x1f\x7f]{0,254}")
 SCHEDULE_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 SUITE_PATTERN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")

@@ -42,5 +42,5 @@ class Reason(StrEnum):
     # Passing trouble: UNAVAILABLE, RESOURCE_EXHAUSTED
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
-    # Ours: INTERNAL
+    # Our own fault, status INTERNAL
     INTERNAL = "INTERNAL"

@@ -1,0 +1,1 @@
+"""What the collector keeps: tables, migrations, queries, bulk writes, and the PostgreSQL server behind them."""

@@ -1,0 +1,1 @@
+"""The gRPC services: translation between the wire contract and `core`."""

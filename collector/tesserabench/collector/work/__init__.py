@@ -1,0 +1,1 @@
+"""What the collector does by itself, again and again: leases, schedules, gauges, detection."""

@@ -1,0 +1,47 @@
+"""Inputs from a counter-based generator of our own: the same seed gives the same numbers in every library version.
+
+SplitMix64 (Steele, Lea, Flood 2014) of the element's index. Zeros would flatter a power-limited device, so they are
+never used as inputs.
+"""
+
+from typing import Any
+
+CHUNK = 1 << 22
+"""Elements generated at a time, so that 64-bit temporaries stay small beside the arrays."""
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+
+
+def uniform(xp: Any, count: int, dtype: str, *, seed: int, stream: int = 0) -> Any:
+    """Return `count` values in [0, 1) as a one-dimensional array of module `xp`; streams of a seed are independent."""
+    values = xp.empty(count, dtype=dtype)
+    for start in range(0, count, CHUNK):
+        stop = min(count, start + CHUNK)
+        values[start:stop] = _unit(xp, start, stop, _key(seed, stream))
+    return values
+
+
+def normal(xp: Any, count: int, dtype: str, *, seed: int, stream: int = 0) -> Any:
+    """Return `count` standard normal values (Box and Muller 1958) as a one-dimensional array of module `xp`."""
+    values = xp.empty(count, dtype=dtype)
+    for start in range(0, count, CHUNK):
+        stop = min(count, start + CHUNK)
+        radius = xp.sqrt(-2.0 * xp.log1p(-_unit(xp, start, stop, _key(seed, 2 * stream))))
+        angle = _unit(xp, start, stop, _key(seed, 2 * stream + 1))
+        values[start:stop] = radius * xp.cos(6.283185307179586 * angle)
+    return values
+
+
+def _key(seed: int, stream: int) -> int:
+    return ((seed * 0xD1342543DE82EF95) ^ (stream * 0x2545F4914F6CDD1D) ^ _GOLDEN) & _MASK
+
+
+def _unit(xp: Any, start: int, stop: int, key: int) -> Any:
+    z = xp.arange(start + 1, stop + 1, dtype=xp.uint64)
+    z *= xp.uint64(_GOLDEN)
+    z ^= xp.uint64(key)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z ^= z >> xp.uint64(shift)
+        z *= xp.uint64(factor)
+    z ^= z >> xp.uint64(31)
+    return (z >> xp.uint64(11)) * 2.0**-53

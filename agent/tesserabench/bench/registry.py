@@ -1,0 +1,123 @@
+"""Where benchmarks and suites are registered and found."""
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+
+from tesserabench.bench.benchmark import Axes, Benchmark, Count, Prepare, Suite
+from tesserabench.bench.case import Params
+from tesserabench.bench.errors import RegistrationError, UnknownBenchmark, UnknownSuite
+from tesserabench.bench.vocabulary import DeviceKind, Tier
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error sentence: close matches if there are any, else every known name."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(names) or 'none'}"
+
+
+class Registry:
+    """A set of suites and benchmarks; the installed one is `INSTALLED`, tests make their own."""
+
+    def __init__(self, modules: tuple[str, ...] = ()) -> None:
+        self._modules = modules
+        self._benchmarks: dict[str, Benchmark] = {}
+        self._summaries: dict[str, str] = {}
+        self._members: dict[str, tuple[str, ...]] = {}
+
+    def suite(self, name: str, *, summary: str, members: tuple[str, ...] = ()) -> None:
+        """Declare a suite; `members` are full names of benchmarks of other suites that also belong to it."""
+        if name in self._summaries:
+            raise RegistrationError(f"suite {name!r} is declared twice")
+        self._summaries[name], self._members[name] = summary, members
+
+    def add(self, benchmark: Benchmark) -> None:
+        """Register a benchmark whose suite is declared."""
+        if benchmark.name in self._benchmarks:
+            raise RegistrationError(f"benchmark {benchmark.name!r} is registered twice")
+        if benchmark.suite not in self._summaries:
+            raise RegistrationError(f"benchmark {benchmark.name!r} names the undeclared suite {benchmark.suite!r}")
+        self._benchmarks[benchmark.name] = benchmark
+
+    def suites(self) -> tuple[Suite, ...]:
+        """Return every suite, by name."""
+        self._load()
+        return tuple(self._build(name) for name in sorted(self._summaries))
+
+    def find_suite(self, name: str) -> Suite:
+        """Return the suite `name`; raise UnknownSuite with near matches."""
+        self._load()
+        if name not in self._summaries:
+            raise UnknownSuite(f"suite {name!r} is unknown; {nearest(name, self._summaries)}")
+        return self._build(name)
+
+    def find_benchmark(self, name: str) -> Benchmark:
+        """Return the benchmark with this full name; raise UnknownBenchmark with near matches."""
+        self._load()
+        if name not in self._benchmarks:
+            raise UnknownBenchmark(f"benchmark {name!r} is unknown; {nearest(name, self._benchmarks)}")
+        return self._benchmarks[name]
+
+    def _load(self) -> None:
+        modules, self._modules = self._modules, ()
+        for module in modules:
+            importlib.import_module(module)
+
+    def _build(self, name: str) -> Suite:
+        own = [item for item in self._benchmarks.values() if item.suite == name]
+        return Suite(
+            name=name,
+            summary=self._summaries[name],
+            benchmarks=(*own, *(self.find_benchmark(member) for member in self._members[name])),
+        )
+
+
+INSTALLED = Registry(("tesserabench.bench.suites",))
+"""What this installation brings; filled at the first look-up, so that importing the library stays cheap."""
+
+
+def benchmark(  # noqa: PLR0913 - a declaration names everything about a benchmark in one place
+    *,
+    name: str,
+    suite: str,
+    summary: str,
+    parameters: Axes,
+    tiers: Mapping[str, Axes] | None = None,
+    device_tiers: Mapping[str, Mapping[str, Axes]] | None = None,
+    devices: tuple[str, ...] = tuple(DeviceKind),
+    flops: Count | None = None,
+    bytes: Count | None = None,  # noqa: A002 - reads as the formula it is at every declaration
+    tolerance: Callable[[Params], float] | None = None,
+    version: int = 1,
+    registry: Registry = INSTALLED,
+) -> Callable[[Prepare], Prepare]:
+    """Register the decorated function as the way to prepare a benchmark's work.
+
+    The function gets an array device, the parameters and a seed, and returns a Workload. Raise `version` whenever the
+    work behind the same parameters changes: the history of the old version is not comparable.
+    """
+
+    def register(prepare: Prepare) -> Prepare:
+        registry.add(
+            Benchmark(
+                name=f"{suite}/{name}",
+                suite=suite,
+                summary=summary,
+                prepare=prepare,
+                parameters=parameters,
+                tiers={Tier(tier): axes for tier, axes in (tiers or {}).items()},
+                device_tiers={
+                    DeviceKind(kind): {Tier(tier): axes for tier, axes in by_tier.items()}
+                    for kind, by_tier in (device_tiers or {}).items()
+                },
+                devices=tuple(DeviceKind(kind) for kind in devices),
+                flops=flops,
+                bytes=bytes,
+                tolerance=tolerance,
+                version=version,
+            )
+        )
+        return prepare
+
+    return register

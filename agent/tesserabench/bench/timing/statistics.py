@@ -1,0 +1,104 @@
+"""Statistics of one case's samples, in plain Python so that reading results needs no NumPy."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median, stdev
+
+from tesserabench.bench.timing.interval import median_interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """A summary of samples in the samples' own unit; whatever the number of samples does not support is None."""
+
+    n: int
+    n_eff: float
+    """Number of independent samples that would say as much, from the lag-1 autocorrelation."""
+    min: float
+    p5: float
+    q1: float
+    median: float
+    q3: float
+    p95: float
+    max: float
+    mean: float
+    stdev: float | None
+    mad: float
+    """Median absolute deviation from the median, unscaled."""
+    ci_low: float | None
+    """Lower bound of the 95 % order-statistic interval of the median, widened by `n_eff`."""
+    ci_high: float | None
+    cv: float | None
+    """Standard deviation over mean."""
+    drift: float | None
+    """Median of the last third over the median of the first third, less one."""
+    autocorrelation: float | None
+    """Lag-1 autocorrelation in the order of sampling."""
+
+
+def quantile(ordered: Sequence[float], fraction: float) -> float:
+    """Return the quantile of sorted values by linear interpolation (type 7, NumPy's default)."""
+    position = fraction * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def autocorrelation(samples: Sequence[float]) -> float | None:
+    """Return the lag-1 autocorrelation, or None for fewer than three samples or samples that are all equal."""
+    if len(samples) < 3:
+        return None
+    centre = fmean(samples)
+    deviations = [value - centre for value in samples]
+    total = math.fsum(value * value for value in deviations)
+    if total == 0:
+        return None
+    return math.fsum(a * b for a, b in itertools.pairwise(deviations)) / total
+
+
+def effective_count(count: int, correlation: float | None) -> float:
+    """Return n (1 - r) / (1 + r) for a first-order process; only correlation beyond chance (2 / sqrt n) counts."""
+    if correlation is None or correlation <= 2 / math.sqrt(count):
+        return float(count)
+    return max(1.0, count * (1 - correlation) / (1 + correlation))
+
+
+def drift(samples: Sequence[float]) -> float | None:
+    """Return the relative change of the median from the first to the last third, or None below nine samples."""
+    third = len(samples) // 3
+    if third < 3:
+        return None
+    first = median(samples[:third])
+    return float(median(samples[-third:]) / first - 1) if first > 0 else None
+
+
+def summarise(samples: Sequence[float]) -> Statistics:
+    """Return the statistics of at least one sample; the samples stand in the order they were taken."""
+    ordered = sorted(samples)
+    middle = float(median(ordered))
+    mean = fmean(ordered)
+    spread = stdev(ordered, mean) if len(ordered) > 1 else None
+    correlation = autocorrelation(samples)
+    independent = effective_count(len(ordered), correlation)
+    low, high = median_interval(ordered, independent) or (None, None)
+    return Statistics(
+        n=len(ordered),
+        n_eff=independent,
+        min=float(ordered[0]),
+        p5=quantile(ordered, 0.05),
+        q1=quantile(ordered, 0.25),
+        median=middle,
+        q3=quantile(ordered, 0.75),
+        p95=quantile(ordered, 0.95),
+        max=float(ordered[-1]),
+        mean=mean,
+        stdev=spread,
+        mad=float(median(abs(value - middle) for value in ordered)),
+        ci_low=None if low is None else float(low),
+        ci_high=None if high is None else float(high),
+        cv=None if spread is None or mean == 0 else spread / mean,
+        drift=drift(samples),
+        autocorrelation=correlation,
+    )

@@ -1,0 +1,116 @@
+"""When to stop sampling: a pure function of the samples and the time spent."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from tesserabench.bench.timing.interval import median_interval
+from tesserabench.bench.timing.statistics import autocorrelation, drift, effective_count
+from tesserabench.bench.vocabulary import StopReason
+
+CHECKPOINT_GROWTH = 1.25
+"""Looks at the data are spaced geometrically: few looks keep the coverage of the interval near its nominal value."""
+DRIFT_LIMIT = 0.005
+"""Drift between thirds that always counts as stationary."""
+HARD_BUDGET_FACTOR = 3
+"""`min_samples` may take this many budgets; then the case ends with what it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRule:
+    """The limits of one case. `quantum_ns` is the step of the timer divided by the launches in a sample."""
+
+    target: float
+    min_samples: int
+    max_samples: int
+    budget_seconds: float
+    min_device_seconds: float = 0.0
+    quantum_ns: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What sampling has cost so far."""
+
+    elapsed_seconds: float
+    device_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """How well the median is known: half-widths as fractions of the median."""
+
+    half_width: float | None
+    """Of the 95 % interval, never below `floor`; None when there are too few samples."""
+    floor: float
+    """Half a timer step: no number of samples can do better."""
+    stationary: bool
+
+
+def precision(samples: Sequence[int], quantum_ns: float = 0.0) -> Precision:
+    """Return how well the samples, in the order they were taken, determine their median."""
+    middle = float(median(samples))
+    if middle <= 0:
+        return Precision(half_width=None, floor=math.inf, stationary=False)
+    floor = quantum_ns / (2 * middle)
+    correlation = autocorrelation(samples)
+    bounds = median_interval(sorted(samples), effective_count(len(samples), correlation))
+    if bounds is None:
+        return Precision(half_width=None, floor=floor, stationary=False)
+    half_width = max((bounds[1] - bounds[0]) / (2 * middle), floor)
+    moved = drift(samples)
+    allowed = max(DRIFT_LIMIT, 2 * half_width)
+    return Precision(half_width=half_width, floor=floor, stationary=moved is not None and abs(moved) < allowed)
+
+
+def next_checkpoint(count: int, rule: StopRule) -> int:
+    """Return the number of samples at which to look again."""
+    return min(max(rule.min_samples, math.ceil(count * CHECKPOINT_GROWTH)), rule.max_samples)
+
+
+def out_of_budget(count: int, progress: Progress, rule: StopRule) -> bool:
+    """Tell whether time is up: the budget with enough samples, three budgets with any."""
+    factor = 1 if count >= rule.min_samples else HARD_BUDGET_FACTOR
+    return progress.elapsed_seconds >= factor * rule.budget_seconds
+
+
+def decide(samples: Sequence[int], progress: Progress, rule: StopRule) -> StopReason | None:
+    """Return why sampling should stop now, or None to go on.
+
+    Converged needs all of: enough samples and device time, an interval within the target, and stationary samples.
+    When samples or time run out the reason says what stood in the way.
+    """
+    count = len(samples)
+    exhausted = out_of_budget(count, progress, rule)
+    if not exhausted and count < rule.min_samples:
+        return None
+    known = precision(samples, rule.quantum_ns)
+    reason = None
+    if known.stationary and count >= rule.min_samples and progress.device_seconds >= rule.min_device_seconds:
+        reason = _settled(count, known, progress, rule)
+    if reason is None and (exhausted or count >= rule.max_samples):
+        if known.half_width is not None and not known.stationary:
+            return StopReason.DRIFTING
+        return StopReason.BUDGET_EXHAUSTED if exhausted else StopReason.MAX_SAMPLES
+    return reason
+
+
+def _settled(count: int, known: Precision, progress: Progress, rule: StopRule) -> StopReason | None:
+    """Return why stationary samples need no more company, or None."""
+    if known.half_width is None:
+        return None
+    if known.half_width <= rule.target:
+        return StopReason.CONVERGED
+    if known.half_width <= known.floor:
+        return StopReason.RESOLUTION_LIMITED
+    return StopReason.NOISE_FLOOR if _hopeless(count, known.half_width, progress, rule) else None
+
+
+def _hopeless(count: int, half_width: float, progress: Progress, rule: StopRule) -> bool:
+    """Tell whether the 1/sqrt(n) law puts the target beyond twice what budget and sample limit allow."""
+    if progress.elapsed_seconds < rule.budget_seconds / 4 or count < 2 * rule.min_samples:
+        return False
+    needed = count * (half_width / rule.target) ** 2
+    affordable = min(rule.max_samples, count * rule.budget_seconds / progress.elapsed_seconds)
+    return needed > 2 * affordable

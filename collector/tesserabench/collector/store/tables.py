@@ -373,13 +373,15 @@ class Comparison(Table):
 
 
 class Regression(Table):
-    """A series that became worse. At most one open regression per series, drills apart."""
+    """A series that became worse. At most one open regression per series and branch, drills apart."""
 
     __tablename__ = "regression"
 
     id: Mapped[int] = _id()
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
+    # Branch that it was found on; empty for the branch that others are compared with. Only the latter alert.
+    branch: Mapped[str] = mapped_column(server_default="")
     state: Mapped[str]
     severity: Mapped[str]
     change: Mapped[float]
@@ -396,6 +398,7 @@ class Regression(Table):
         Index(
             "uq_regression_one_open_per_series",
             "series_id",
+            "branch",
             "drill",
             unique=True,
             postgresql_where=text("state IN ('suspected', 'confirmed', 'acknowledged')"),

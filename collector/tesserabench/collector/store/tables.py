@@ -167,6 +167,8 @@ class Attempt(Table):
     offered_until: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     unreachable_at: Mapped[datetime | None]
+    # Since when its host is heard of without listing it; a closing record may still come.
+    orphaned_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     cancel_reason: Mapped[str | None]
     cases_done: Mapped[int] = mapped_column(server_default=text("0"))

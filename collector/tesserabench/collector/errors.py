@@ -8,6 +8,7 @@
     ├── UnauthenticatedError      the caller does not say who it is                     UNAUTHENTICATED
     ├── PermissionDeniedError     the caller may not                                    PERMISSION_DENIED
     ├── UnavailableError          passing trouble; worth trying again                   UNAVAILABLE
+    │   └── DatabaseSetupError    the database needs a person before it can be used     UNAVAILABLE
     └── ResourceExhaustedError    a limit is reached                                    RESOURCE_EXHAUSTED
 
 Each carries a stable reason for programs and a sentence for people that says what was wrong, with what value, and what
@@ -63,6 +64,13 @@ class PermissionDeniedError(CollectorError):
 
 class UnavailableError(CollectorError):
     """Passing trouble; worth trying again."""
+
+
+class DatabaseSetupError(UnavailableError):
+    """The database cannot be started or migrated until a person does what the message says."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason=Reason.DATABASE_UNAVAILABLE)
 
 
 class ResourceExhaustedError(CollectorError):

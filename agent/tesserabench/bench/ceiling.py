@@ -78,10 +78,11 @@ def _best_rate(
         for _ in range(1 + LAUNCHES):
             keep_going()
             times.append(device.time_batch(workload.launch, batch))
-    except CaseFailure as failure:
-        if failure.fatal:
-            raise
-        return None
+    except Exception as error:
+        failure = device.failure(error)
+        if isinstance(failure, CaseFailure) and not failure.fatal:
+            return None
+        raise failure from error
     best = min(times[1:])
     return _work(benchmark, case) / (best / 1e9) if best > 0 else None
 

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from tesserabench.bench.case import Case
 from tesserabench.bench.errors import InvalidPlan
@@ -49,7 +49,7 @@ def decode(cls: type[T], data: object, where: str | None = None) -> T:
     for name in data:
         if name not in known:
             raise InvalidPlan(f"{where} has the unknown field {name!r}; known fields: {', '.join(known)}")
-    hints = _hints(cls)
+    hints = _hints(cast("Hashable", cls))
     values = {
         name: _read(hints[name], data[name], f"{where}.{name}")
         for name, item in known.items()

@@ -68,6 +68,11 @@ class _Trial:
             ceilings = self._probe()
         except CaseFailure as failure:
             return failure.outcome, f"probing the ceilings failed: {failure}"
+        except Exception as error:  # noqa: BLE001 - a trial always ends with a result
+            return (
+                Outcome.HARNESS_ERROR,
+                f"probing the ceilings raised {type(error).__name__}: {error}; please report it",
+            )
         except KeyboardInterrupt:
             return Outcome.INTERRUPTED, "the process was interrupted while probing the ceilings; run it again"
         self._header = self._describe(ceilings)

@@ -1,6 +1,5 @@
 """Matrix products by the platform's library: OpenBLAS through NumPy, cuBLAS through CuPy."""
 
-
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice, Workload
 from tesserabench.bench.dtypes import itemsize

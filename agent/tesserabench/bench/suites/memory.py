@@ -1,11 +1,16 @@
 """Memory traffic: copy, triad and reduction over arrays far larger than the caches in the larger tiers."""
 
+from typing import TYPE_CHECKING
+
 from tesserabench.bench.benchmark import Axes
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice, Workload
 from tesserabench.bench.dtypes import itemsize
 from tesserabench.bench.registry import INSTALLED, benchmark
 from tesserabench.bench.vocabulary import DeviceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MI = 1 << 20
 
@@ -24,6 +29,7 @@ def _work(name: str, device: ArrayDevice, params: Params, seed: int) -> Workload
     # NumPy is imported when work is prepared, not when suites are listed.
     from tesserabench.bench.suites import memory_cuda, memory_work  # noqa: PLC0415
 
+    kinds: dict[str, Callable[[ArrayDevice, Params, int], Workload]]
     if device.info.kind is DeviceKind.CUDA:
         kinds = {"copy": memory_cuda.CudaCopy, "triad": memory_cuda.CudaTriad, "reduction": memory_cuda.CudaReduction}
     else:

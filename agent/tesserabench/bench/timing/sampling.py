@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from tesserabench.bench.device.protocol import Batch, Device, Drill, Workload
+from tesserabench.bench.device.protocol import Batch, Device, Drill, Timer, Workload
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.measurement import Sampling, Warmup
 from tesserabench.bench.plan import MeasureOptions
@@ -87,11 +87,15 @@ def warm_up(
             return Warmup(calls=len(times), seconds=seconds, complete=stationary), max(1, launch_ns)
 
 
-def iterations_for(launch_ns: int, device: Device, mode: Mode) -> int:
-    """Return how many launches make a sample long enough for the timer; one where each launch is timed by itself."""
+def iterations_for(launch_ns: int, timer: Timer, mode: Mode, options: MeasureOptions) -> int:
+    """Return how many launches make a sample long enough for the timer; one where each launch is timed by itself.
+
+    A sample is never so long that the least number of samples would exceed the budget.
+    """
     if mode is not Mode.HOT:
         return 1
-    needed = max(RESOLUTION_STEPS * device.timer.quantum_ns, FLOOR_MULTIPLE * device.timer.floor_ns)
+    needed = max(RESOLUTION_STEPS * timer.quantum_ns, FLOOR_MULTIPLE * timer.floor_ns)
+    needed = min(needed, options.budget_seconds * 1e9 / options.min_samples)
     return min(MAX_ITERATIONS, max(1, math.ceil(needed / launch_ns)))
 
 
@@ -106,7 +110,7 @@ def take_samples(  # noqa: PLR0913 - the parts of one measurement, all keyword-o
     keep_going: Callable[[], None],
 ) -> Taken:
     """Sample until the stop rule ends it; raise CaseFailure(timeout) when the hard limit passes."""
-    iterations = iterations_for(launch_ns, device, mode)
+    iterations = iterations_for(launch_ns, device.timer, mode, options)
     drill = None if drill_factor is None else Drill(factor=drill_factor, launch_ns=launch_ns)
     batch = Batch(iterations=iterations, mode=mode, drill=drill)
     rule = StopRule(

@@ -45,23 +45,35 @@ class Precision:
     """Of the 95 % interval, never below `floor`; None when there are too few samples."""
     floor: float
     """Half a timer step: no number of samples can do better."""
-    stationary: bool
+    drift: float | None
+    """Relative change from the first third to the last; None when there are too few samples."""
+
+    @property
+    def allowed_drift(self) -> float:
+        """How much change between thirds still counts as noise."""
+        return DRIFT_LIMIT if self.half_width is None else max(DRIFT_LIMIT, 2 * self.half_width)
+
+    @property
+    def stationary(self) -> bool:
+        """Whether the times are known not to move."""
+        return self.drift is not None and abs(self.drift) < self.allowed_drift
+
+    @property
+    def drifting(self) -> bool:
+        """Whether the times are known to move; with too few samples neither is known."""
+        return self.drift is not None and not self.stationary
 
 
 def precision(samples: Sequence[int], quantum_ns: float = 0.0) -> Precision:
     """Return how well the samples, in the order they were taken, determine their median."""
     middle = float(median(samples))
     if middle <= 0:
-        return Precision(half_width=None, floor=math.inf, stationary=False)
+        return Precision(half_width=None, floor=math.inf, drift=None)
     floor = quantum_ns / (2 * middle)
     correlation = autocorrelation(samples)
     bounds = median_interval(sorted(samples), effective_count(len(samples), correlation))
-    if bounds is None:
-        return Precision(half_width=None, floor=floor, stationary=False)
-    half_width = max((bounds[1] - bounds[0]) / (2 * middle), floor)
-    moved = drift(samples)
-    allowed = max(DRIFT_LIMIT, 2 * half_width)
-    return Precision(half_width=half_width, floor=floor, stationary=moved is not None and abs(moved) < allowed)
+    half_width = None if bounds is None else max((bounds[1] - bounds[0]) / (2 * middle), floor)
+    return Precision(half_width=half_width, floor=floor, drift=drift(samples))
 
 
 def next_checkpoint(count: int, rule: StopRule) -> int:
@@ -90,7 +102,7 @@ def decide(samples: Sequence[int], progress: Progress, rule: StopRule) -> StopRe
     if known.stationary and count >= rule.min_samples and progress.device_seconds >= rule.min_device_seconds:
         reason = _settled(count, known, progress, rule)
     if reason is None and (exhausted or count >= rule.max_samples):
-        if known.half_width is not None and not known.stationary:
+        if known.drifting:
             return StopReason.DRIFTING
         return StopReason.BUDGET_EXHAUSTED if exhausted else StopReason.MAX_SAMPLES
     return reason

@@ -1,0 +1,28 @@
+"""Enum values of the wire contract as words, and back: a word is the lower-case tail of a value's name."""
+
+from functools import cache
+from typing import Any
+
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+
+
+@cache
+def _prefix(enum: EnumTypeWrapper) -> str:
+    # Every enum's zero value is `PREFIX_UNSPECIFIED`: buf lint checks it.
+    return str(enum.Name(0)).removesuffix("UNSPECIFIED")
+
+
+def word(enum: EnumTypeWrapper, number: int) -> str:
+    """The word of an enum value; empty for unspecified or for a value that this release does not know."""
+    if number == 0 or number not in enum.values():
+        return ""
+    return str(enum.Name(number)).removeprefix(_prefix(enum)).lower()
+
+
+def number(enum: EnumTypeWrapper, word: str | None) -> Any:
+    """The enum value of a word; unspecified for none or for an empty word.
+
+    Raises:
+        ValueError: no value has this word.
+    """
+    return enum.Value(_prefix(enum) + word.upper()) if word else 0

@@ -186,7 +186,7 @@ async def apply(session: AsyncSession, run: Run, attempt: Attempt, step: Step, n
             await _withdraw(session, run, attempt, step.reason)
         case Event.ENDED:
             assert step.outcome is not None
-            await end(session, run, attempt, step.outcome, step.reason, now)
+            await end(session, run, attempt, step.outcome, reason=step.reason, now=now)
         case _:
             raise ValueError(f"{step.event} is not a step that time takes")
     _log.info(
@@ -219,7 +219,7 @@ async def end(session: AsyncSession, run: Run, attempt: Attempt, outcome: Outcom
 
 
 async def close(
-    session: AsyncSession, attempt_id: int, epoch: int, outcome: Outcome, reason: str, now: datetime
+    session: AsyncSession, attempt_id: int, epoch: int, outcome: Outcome, *, reason: str, now: datetime
 ) -> None:
     """The closing record of an attempt's log has been committed.
 
@@ -235,12 +235,12 @@ async def close(
         return
     if outcome is Outcome.INTERRUPTED:
         if attempt.cancel_reason is not None:
-            await end(session, run, attempt, Outcome.CANCELLED, attempt.cancel_reason, now)
+            await end(session, run, attempt, Outcome.CANCELLED, reason=attempt.cancel_reason, now=now)
             return
         if may_go_again(epoch, attempt.deadline_at, attempt.cancel_reason, now):
             await _withdraw(session, run, attempt, reason)
             return
-    await end(session, run, attempt, outcome, reason, now)
+    await end(session, run, attempt, outcome, reason=reason, now=now)
     _log.info("attempt.closed", run=run.id, attempt=attempt.id, epoch=epoch, outcome=outcome, why=reason)
 
 

@@ -29,11 +29,12 @@ class ReceivedAlert:
 
 
 class WebhookReceiver:
-    """An HTTP server on loopback that accepts Alertmanager's version 4 payload on any path."""
+    """An HTTP server on loopback that accepts JSON on any path and understands Alertmanager's version 4 payload."""
 
     def __init__(self) -> None:
         self._arrived = threading.Condition()
         self._alerts: list[ReceivedAlert] = []
+        self._payloads: list[Mapping[str, Any]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._serve, name="webhook-receiver", daemon=True)
 
@@ -47,6 +48,12 @@ class WebhookReceiver:
         """Everything received so far, oldest first."""
         with self._arrived:
             return list(self._alerts)
+
+    @property
+    def payloads(self) -> list[Mapping[str, Any]]:
+        """Every JSON body received so far, oldest first, in whatever format it came."""
+        with self._arrived:
+            return list(self._payloads)
 
     def start(self) -> None:
         """Begin to accept notifications."""
@@ -85,6 +92,7 @@ class WebhookReceiver:
     def _keep(self, payload: Mapping[str, Any]) -> None:
         now = time.monotonic()
         with self._arrived:
+            self._payloads.append(payload)
             self._alerts += [
                 ReceivedAlert(
                     status=alert["status"],
@@ -93,7 +101,7 @@ class WebhookReceiver:
                     annotations=alert["annotations"],
                     received_at=now,
                 )
-                for alert in payload["alerts"]
+                for alert in payload.get("alerts", ())
             ]
             self._arrived.notify_all()
 

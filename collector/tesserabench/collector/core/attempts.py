@@ -204,7 +204,9 @@ async def list_as_held(session: AsyncSession, run: Run, attempt: Attempt, now: d
     await _changed(session, run)
 
 
-async def end(session: AsyncSession, run: Run, attempt: Attempt, outcome: Outcome, reason: str, now: datetime) -> None:
+async def end(
+    session: AsyncSession, run: Run, attempt: Attempt, outcome: Outcome, *, reason: str, now: datetime
+) -> None:
     """Finish an attempt and settle its run. Rows are locked, the run first."""
     attempt.state = next_state(AttemptState(attempt.state), Event.ENDED)
     attempt.outcome = outcome

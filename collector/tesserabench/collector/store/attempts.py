@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Row, Select, and_, any_, func, literal, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -123,3 +124,9 @@ async def count_unfinished_on(session: AsyncSession, host_id: int) -> int:
     """How many attempts keep this host to themselves."""
     states = [state.value for state in HELD_STATES]
     return await session.scalar(select(func.count()).where(Attempt.host_id == host_id, Attempt.state.in_(states))) or 0
+
+
+async def spec_of(session: AsyncSession, run_id: int) -> dict[str, Any]:
+    """What a run measures, in protobuf's JSON mapping."""
+    spec: dict[str, Any] = (await session.scalars(select(Run.spec).where(Run.id == run_id))).one()
+    return spec

@@ -1,7 +1,7 @@
 """The way to PostgreSQL: sessions for queries, bare connections for bulk writes, notifications that survive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -104,7 +104,9 @@ class Database:
         async with self.transaction() as session:
             await notify(session, channel, payload)
 
-    async def listen(self, *channels: str, connected: Callable[[], None] | None = None) -> AsyncIterator[Notification]:
+    async def listen(
+        self, *channels: str, connected: Callable[[], None] | None = None
+    ) -> AsyncGenerator[Notification, None]:
         """What others tell on these channels, for ever, across lost connections.
 
         After each reconnection one notification with the payload `EVERYTHING` comes on every channel, because what was

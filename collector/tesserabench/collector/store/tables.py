@@ -198,7 +198,9 @@ class IngestLog(Table):
     attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id", ondelete="CASCADE"), primary_key=True)
     epoch: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     host_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
-    committed_sequence: Mapped[int]
+    committed_sequence: Mapped[int] = mapped_column(server_default=text("0"))
+    # Case results among the committed records.
+    cases: Mapped[int] = mapped_column(server_default=text("0"))
     closed: Mapped[bool] = mapped_column(server_default=text("false"))
     late: Mapped[bool] = mapped_column(server_default=text("false"))
     updated_at: Mapped[datetime] = _now()
@@ -309,8 +311,8 @@ class Measurement(Table):
     # `codec` says how `samples` is packed: 1 little-endian float64 (whole nanoseconds when the unit is ns).
     codec: Mapped[int | None] = mapped_column(SmallInteger)
     samples: Mapped[bytes | None]
-    # The other sample columns (clock, offset, block, flags), when there are any.
-    columns: Mapped[dict[str, Any] | None]
+    # The other sample columns (clock, offset, block, flags) as `store.samples` packs them, when there are any.
+    columns: Mapped[bytes | None]
 
     __table_args__ = (
         Index(
@@ -342,6 +344,20 @@ class LogLine(Table):
     text: Mapped[str]
 
     __table_args__ = (UniqueConstraint("attempt_id", "epoch", "sequence", "line"), Index(None, "run_id", "id"))
+
+
+class QuarantinedRecord(Table):
+    """A record of an attempt's log that could not be taken: kept as it came, with the reason."""
+
+    __tablename__ = "quarantined_record"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+    # The serialised `tesserabench.v1.Record`.
+    record: Mapped[bytes]
+    received_at: Mapped[datetime] = _now()
 
 
 class Baseline(Table):
@@ -490,6 +506,7 @@ __all__ = [
     "LogLine",
     "Measurement",
     "Project",
+    "QuarantinedRecord",
     "Regression",
     "RegressionEvent",
     "Run",

@@ -1,0 +1,32 @@
+"""Fixtures for every test."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from support.postgres import PostgresForTests, running_postgres
+from tesserabench.collector.store.database import Database
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresForTests]:
+    """The PostgreSQL server of this test run."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database_dsn(postgres: PostgresForTests) -> Iterator[str]:
+    """A fresh, migrated database, dropped after the test."""
+    with postgres.database() as dsn:
+        yield dsn
+
+
+@pytest_asyncio.fixture
+async def database(database_dsn: str) -> AsyncIterator[Database]:
+    """A `Database` on a fresh, migrated database."""
+    database = Database(database_dsn, pool_size=5)
+    try:
+        yield database
+    finally:
+        await database.close()

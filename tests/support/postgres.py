@@ -1,0 +1,91 @@
+"""A real PostgreSQL for tests: one server for the run, a database for each test, cloned from a migrated template."""
+
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+from support.waiting import wait_until
+from tesserabench.collector.store import migrate
+from tesserabench.collector.store.launcher import Launcher
+
+_TEMPLATE = "template_tesserabench"
+
+
+class PostgresForTests:
+    """A running server; `database` lends a fresh database of the newest schema, `empty_database` one without."""
+
+    def __init__(self, launcher: Launcher, dsn: str) -> None:
+        self.launcher = launcher
+        self._dsn = dsn
+        self._numbers = itertools.count(1)
+        self._migrated = False
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        if not self._migrated:
+            self._execute("CREATE DATABASE {}", _TEMPLATE)
+            migrate.upgrade(self.dsn(_TEMPLATE))
+            self._migrated = True
+        with self._lent(f" TEMPLATE {_TEMPLATE}") as dsn:
+            yield dsn
+
+    @contextmanager
+    def empty_database(self) -> Iterator[str]:
+        with self._lent("") as dsn:
+            yield dsn
+
+    def dsn(self, database: str) -> str:
+        return urlunsplit(urlsplit(self._dsn)._replace(path=f"/{database}"))
+
+    @contextmanager
+    def _lent(self, options: str) -> Iterator[str]:
+        name = f"test_{next(self._numbers)}"
+        self._execute("CREATE DATABASE {}" + options, name)
+        try:
+            yield self.dsn(name)
+        finally:
+            self._execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _execute(self, statement: str, database: str) -> None:
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(sql.Identifier(database)))
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresForTests]:
+    """A server in a short temporary folder (a socket's path has little room), gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="tb-pg-"))
+    launcher = Launcher(folder)
+    try:
+        yield PostgresForTests(launcher, launcher.start())
+    finally:
+        launcher.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def private_postgres(folder: Path) -> Iterator[Launcher]:
+    """A server of a test's own, for tests that kill it; started, and stopped if it still runs."""
+    launcher = Launcher(folder)
+    try:
+        launcher.start()
+        yield launcher
+    finally:
+        launcher.stop()
+
+
+def kill_postgres(launcher: Launcher) -> None:
+    """End the server as a crash of the machine's memory would: no goodbye, no flush."""
+    pid = launcher.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: launcher.pid is None, seconds=10, what="the killed server to be gone")
+    launcher.reap()

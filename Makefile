@@ -91,7 +91,7 @@ test-tools: $(INSTALLED)
 .PHONY: bench
 bench: $(INSTALLED) ## Performance figures, side by side with a reference, into build/bench/
 	@mkdir -p build/bench
-	@set -e; for program in tests/bench/*.py; do $(BIN)/python "$$program" --out build/bench; done
+	@set -e; for program in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$program" --out build/bench; done
 
 .PHONY: gpu-check
 gpu-check: ## On a GPU host: the GPU tests and the benchmarks on the device

@@ -294,10 +294,9 @@ def _tail(path: Path) -> str:
 
 
 def _last_words(text: str) -> str:
-    """The lines that say what went wrong."""
+    """The last lines: what went wrong, with what led to it or the hint that follows."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error:", "ERROR"))]
-    return "; ".join((telling or lines)[-2:]) or "it left no words"
+    return "; ".join(lines[-3:]) or "it left no words"
 
 
 def _os_remedy(error: OSError) -> str:

@@ -152,7 +152,8 @@ class CaseRun:
         require(last, "after measuring")
 
     def _conclude(self, taken: Taken, warmup: Warmup) -> None:
-        statistics = summarise(taken.samples)
+        statistics = self._found.statistics
+        assert statistics is not None, "samples are summarised where they are taken"
         flops = self._benchmark.flops(self._case.params) if self._benchmark.flops else None
         size = self._benchmark.bytes(self._case.params) if self._benchmark.bytes else None
         reason = implausible(statistics.median, self._found.dtype, flops, self._ceilings)

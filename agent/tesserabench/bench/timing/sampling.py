@@ -40,7 +40,6 @@ class Taken:
 def collector_paused() -> Iterator[None]:
     """Keep Python's garbage collector out of timed regions."""
     enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield

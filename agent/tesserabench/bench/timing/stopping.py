@@ -98,31 +98,30 @@ def decide(samples: Sequence[int], progress: Progress, rule: StopRule) -> StopRe
     if not exhausted and count < rule.min_samples:
         return None
     known = precision(samples, rule.quantum_ns)
-    reason = None
-    if known.stationary and count >= rule.min_samples and progress.device_seconds >= rule.min_device_seconds:
-        reason = _settled(count, known, progress, rule)
-    if reason is None and (exhausted or count >= rule.max_samples):
+    enough = count >= rule.min_samples and progress.device_seconds >= rule.min_device_seconds
+    settled = known.half_width is not None and known.stationary and enough
+    if settled and (reason := _reached(known, rule)):
+        return reason
+    if exhausted or count >= rule.max_samples:
         if known.drifting:
             return StopReason.DRIFTING
         return StopReason.BUDGET_EXHAUSTED if exhausted else StopReason.MAX_SAMPLES
-    return reason
+    return StopReason.NOISE_FLOOR if settled and _hopeless(count, known, progress, rule) else None
 
 
-def _settled(count: int, known: Precision, progress: Progress, rule: StopRule) -> StopReason | None:
-    """Return why stationary samples need no more company, or None."""
-    if known.half_width is None:
-        return None
+def _reached(known: Precision, rule: StopRule) -> StopReason | None:
+    """Return whether the interval is as narrow as was wanted, or as the timer allows."""
+    assert known.half_width is not None, "only a known interval can be narrow"
     if known.half_width <= rule.target:
         return StopReason.CONVERGED
-    if known.half_width <= known.floor:
-        return StopReason.RESOLUTION_LIMITED
-    return StopReason.NOISE_FLOOR if _hopeless(count, known.half_width, progress, rule) else None
+    return StopReason.RESOLUTION_LIMITED if known.half_width <= known.floor else None
 
 
-def _hopeless(count: int, half_width: float, progress: Progress, rule: StopRule) -> bool:
+def _hopeless(count: int, known: Precision, progress: Progress, rule: StopRule) -> bool:
     """Tell whether the 1/sqrt(n) law puts the target beyond twice what budget and sample limit allow."""
+    assert known.half_width is not None, "only a known interval shrinks by a law"
     if progress.elapsed_seconds < rule.budget_seconds / 4 or count < 2 * rule.min_samples:
         return False
-    needed = count * (half_width / rule.target) ** 2
+    needed = count * (known.half_width / rule.target) ** 2
     affordable = min(rule.max_samples, count * rule.budget_seconds / progress.elapsed_seconds)
     return needed > 2 * affordable

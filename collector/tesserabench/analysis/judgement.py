@@ -1,0 +1,28 @@
+"""What the gate says about one series."""
+
+from dataclasses import dataclass
+
+from tesserabench.analysis.words import Reason, Severity, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the gate says about one series. Fractions: 0.1 is 10 %; absent is unknown."""
+
+    verdict: Verdict
+    reason: Reason | None = None
+    severity: Severity | None = None
+    explanation: str
+    recommendation: str = ""
+    minimum_effect: float
+    change: float | None = None
+    """Head over base minus one: positive is larger, not necessarily worse."""
+    change_low: float | None = None
+    change_high: float | None = None
+    worsening: float | None = None
+    """How much worse, in either direction of the metric: a time that doubles and a rate that halves are both 1."""
+    p_value: float | None = None
+    """Probability of such a difference when the true change is just the smallest that matters."""
+    smallest_visible_change: float | None = None
+    """Smallest worsening that data like this shows four times in five."""
+    launches_to_settle: int | None = None

@@ -1,0 +1,153 @@
+"""The sentences of a judgement: each function gives what was found, and what to do next."""
+
+from collections import Counter
+
+from tesserabench.analysis.judgement import Judgement
+from tesserabench.analysis.launch import Launch, Side
+
+Sentences = tuple[str, str]
+
+
+def percent(fraction: float) -> str:
+    """A signed percentage with three figures that matter: `+12.3 %`."""
+    value = 100 * fraction
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2
+    return f"{value:+.{digits}f} %"
+
+
+def _unsigned(fraction: float) -> str:
+    return percent(abs(fraction)).lstrip("+-")
+
+
+def _change(judgement: Judgement) -> str:
+    assert judgement.change is not None
+    assert judgement.change_low is not None
+    assert judgement.change_high is not None
+    return (
+        f"{percent(judgement.change)} (95 % interval {percent(judgement.change_low)} to "
+        f"{percent(judgement.change_high)})"
+    )
+
+
+def regressed(judgement: Judgement) -> Sentences:
+    """Worse, surely."""
+    return (
+        (
+            f"Worse: {_change(judgement)}, wholly beyond the smallest change that matters "
+            f"({_unsigned(judgement.minimum_effect)})."
+        ),
+        "Look at what changed between the two commits; if the change is wanted, move the baseline to this run.",
+    )
+
+
+def improved(judgement: Judgement) -> Sentences:
+    """Better, surely."""
+    return f"Better: {_change(judgement)}.", ""
+
+
+def passed(judgement: Judgement) -> Sentences:
+    """No change worth speaking of."""
+    assert judgement.smallest_visible_change is not None
+    return (
+        (
+            f"No change that matters: {_change(judgement)}. "
+            f"A worsening of {_unsigned(judgement.smallest_visible_change)} would have been seen."
+        ),
+        "",
+    )
+
+
+def identical() -> Sentences:
+    """The same number everywhere."""
+    return "The same value in every launch of both sides.", ""
+
+
+def too_noisy(judgement: Judgement, *, elsewhere: bool) -> Sentences:
+    """The noise hides the answer."""
+    assert judgement.smallest_visible_change is not None
+    explanation = (
+        f"Cannot be told: {_change(judgement)}. "
+        f"Only a worsening of {_unsigned(judgement.smallest_visible_change)} would surely have been seen."
+    )
+    if elsewhere:
+        return explanation, "Measure both on the same device: the two sides have none in common."
+    if judgement.launches_to_settle is None:
+        return (
+            explanation,
+            "More launches do not settle it: quieten the host, or measure both sides one after the other on it.",
+        )
+    return explanation, f"About {judgement.launches_to_settle} launches a side would settle it."
+
+
+def not_significant(judgement: Judgement, q_value: float, compared: int) -> Sentences:
+    """A change that may well be one of many comparisons' false findings."""
+    return (
+        (
+            f"Cannot be told: {_change(judgement)} stands out alone, but among {compared} comparisons such a one is "
+            f"expected by chance (adjusted p {q_value:.2g})."
+        ),
+        "Measure it once more by itself, with more launches.",
+    )
+
+
+def missing() -> Sentences:
+    """The head has no such case."""
+    return "The base has it and the head was not measured on it.", "Check whether the case was removed on purpose."
+
+
+def no_baseline() -> Sentences:
+    """The base has no such case."""
+    return "There is nothing to compare with.", "A later run can be compared with this one."
+
+
+def failed(launch: Launch, count: int, of: int, side: str) -> Sentences:
+    """A case failed."""
+    where = "in every launch" if count == of else f"in {count} of {of} launches"
+    reason = f": {launch.reason}" if launch.reason else ""
+    owner = "" if side == "head" else " of the base"
+    return (
+        f"The case{owner} gave no valid result {where} ({launch.outcome.replace('_', ' ')}{reason}).",
+        "Mend the case; its speed means nothing before." if side == "head" else "Measure the base again.",
+    )
+
+
+def throttled(side: str, measured: Side) -> Sentences:
+    """The device throttled."""
+    counts = Counter(launch.outcome for launch in measured.launches)
+    return (
+        f"The device throttled in {counts['throttled']} of {len(measured.launches)} launches of the {side}.",
+        "Look at the host's cooling and power limit, then measure again.",
+    )
+
+
+def mismatch() -> Sentences:
+    """Environments differ."""
+    return (
+        "The two sides were measured in environments that do not compare.",
+        "Measure both sides on the same device and software.",
+    )
+
+
+def mismatch_of(facts: list[str]) -> Sentences:
+    """Environments differ, and it is known in what."""
+    shown = "; ".join(facts[:5]) + (f"; and {len(facts) - 5} more" if len(facts) > 5 else "")
+    return (
+        f"The two sides were measured in environments that do not compare: {shown}.",
+        "Measure both sides on the same device and software.",
+    )
+
+
+def no_positive_value(side: str) -> Sentences:
+    """A value without a logarithm."""
+    return (
+        f"A value of the {side} is zero, negative or not finite, so that no ratio exists.",
+        "Check how the metric is computed.",
+    )
+
+
+def too_few_samples(side: str, samples: int, needed: int) -> Sentences:
+    """Not enough samples."""
+    return (
+        f"The {side} has {samples} sample{'' if samples == 1 else 's'}; {needed} are needed.",
+        "Measure with more trials or a longer budget.",
+    )

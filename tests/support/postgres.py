@@ -17,6 +17,8 @@ from tesserabench.collector.store import migrate
 from tesserabench.collector.store.launcher import Launcher
 
 _TEMPLATE = "template_tesserabench"
+# Nothing here has to outlive a power cut.
+_FAST = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
 
 
 class PostgresForTests:
@@ -63,7 +65,7 @@ class PostgresForTests:
 def running_postgres() -> Iterator[PostgresForTests]:
     """A server in a short temporary folder (a socket's path has little room), gone at the end."""
     folder = Path(tempfile.mkdtemp(prefix="tb-pg-"))
-    launcher = Launcher(folder)
+    launcher = Launcher(folder, settings=_FAST)
     try:
         yield PostgresForTests(launcher, launcher.start())
     finally:

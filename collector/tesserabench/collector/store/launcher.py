@@ -10,8 +10,9 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import psycopg
@@ -34,16 +35,25 @@ _log = structlog.get_logger(__name__)
 class Launcher:
     """Owns the server of one folder, from `start` to `stop`."""
 
-    def __init__(self, root: Path, *, binaries: Binaries | None = None, start_timeout_seconds: float = 600) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        binaries: Binaries | None = None,
+        start_timeout_seconds: float = 600,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Touch nothing yet.
 
         Args:
             root: the server's folder; made when missing.
             binaries: programs to use; found when None.
             start_timeout_seconds: longest wait for a server that recovers after a crash.
+            settings: PostgreSQL settings beside or instead of our own.
         """
         self.folder = Folder(root=root.absolute())
         self._binaries = binaries
+        self._extra_settings = settings
         self._start_timeout_seconds = start_timeout_seconds
         self._lock: IO[bytes] | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -164,7 +174,7 @@ class Launcher:
             folder.run.mkdir(mode=0o700, exist_ok=True)
         elif not self._port_is_free():
             (folder.root / "port").write_text(f"{_free_port()}\n")
-        options = [f"--{name}={value}" for name, value in _settings(folder).items()]
+        options = [f"--{name}={value}" for name, value in (_settings(folder) | dict(self._extra_settings)).items()]
         command = [*_privileges(), self._programs().program("postgres"), "-D", str(folder.data), *options]
         with log_path.open("ab") as log:
             # A session of its own: an interrupt from the terminal is for the collector, which stops us in order.

@@ -25,8 +25,8 @@ Add benchmarks:
 Importing this package imports neither NumPy nor CuPy; the first look-up of a suite imports NumPy.
 """
 
-from tesserabench.bench.benchmark import Benchmark, Suite
 from tesserabench.bench.case import Case, Params
+from tesserabench.bench.definition import Benchmark, Suite
 from tesserabench.bench.device import device_kind, open_device
 from tesserabench.bench.device.protocol import (
     ArrayDevice,

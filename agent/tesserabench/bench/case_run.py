@@ -4,8 +4,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tesserabench.bench.benchmark import Benchmark
 from tesserabench.bench.case import Case
+from tesserabench.bench.definition import Benchmark
 from tesserabench.bench.derive import derive_metrics, implausible
 from tesserabench.bench.device.protocol import Device, DeviceState, Workload
 from tesserabench.bench.errors import CaseFailure

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from tesserabench.bench.benchmark import Benchmark
 from tesserabench.bench.case import Case, Params, ParamValue
+from tesserabench.bench.definition import Benchmark
 from tesserabench.bench.device.protocol import Batch, Device
 from tesserabench.bench.dtypes import real_dtype
 from tesserabench.bench.errors import CaseFailure

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tesserabench.bench.benchmark import Suite
 from tesserabench.bench.case import Case
 from tesserabench.bench.codec import decode, encode
+from tesserabench.bench.definition import Suite
 from tesserabench.bench.errors import InvalidPlan
 from tesserabench.bench.registry import INSTALLED, Registry, nearest
 from tesserabench.bench.selection import expand, parse_tier

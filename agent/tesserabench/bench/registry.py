@@ -4,8 +4,8 @@ import difflib
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 
-from tesserabench.bench.benchmark import Axes, Benchmark, Count, Prepare, Suite
 from tesserabench.bench.case import Params
+from tesserabench.bench.definition import Axes, Benchmark, Count, Prepare, Suite
 from tesserabench.bench.errors import RegistrationError, UnknownBenchmark, UnknownSuite
 from tesserabench.bench.vocabulary import DeviceKind, Tier
 
@@ -73,7 +73,7 @@ class Registry:
         )
 
 
-INSTALLED = Registry(("tesserabench.bench.suites",))
+INSTALLED = Registry(("tesserabench.bench.workloads",))
 """What this installation brings; filled at the first look-up, so that importing the library stays cheap."""
 
 

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from tesserabench.bench.benchmark import Benchmark, Suite
 from tesserabench.bench.case import Case, ParamValue
+from tesserabench.bench.definition import Benchmark, Suite
 from tesserabench.bench.errors import InvalidOverride, InvalidPattern, NothingSelected, UnknownTier
 from tesserabench.bench.registry import nearest
 from tesserabench.bench.vocabulary import DeviceKind, Tier

@@ -4,8 +4,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tesserabench.bench.benchmark import Benchmark
 from tesserabench.bench.case import Case
+from tesserabench.bench.definition import Benchmark
 from tesserabench.bench.device.protocol import Device, Workload
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.measurement import Correctness

@@ -201,7 +201,7 @@ def test_unsupported_device_is_an_outcome_of_the_case() -> None:
         ("drifting", "fft", {}, StopReason.DRIFTING),
         ("noisy", "gemm", {"target": 1e-4}, StopReason.NOISE_FLOOR),
         ("noisy", "gemm", {"target": 1e-3, "max_samples": 50}, StopReason.MAX_SAMPLES),
-        ("noisy", "gemm", {"target": 7e-3, "budget_seconds": 0.2}, StopReason.BUDGET_EXHAUSTED),
+        ("noisy", "gemm", {"target": 0.012, "budget_seconds": 0.2}, StopReason.BUDGET_EXHAUSTED),
         ("coarse-timer", "gemm", {"target": 1e-4}, StopReason.RESOLUTION_LIMITED),
     ],
 )

@@ -173,7 +173,7 @@ def test_unknown_names_come_with_near_matches() -> None:
         find_suite("gem")
     with pytest.raises(UnknownSuite, match="suite 'zzz' is unknown; known: core, fft, gemm, memory"):
         find_suite("zzz")
-    with pytest.raises(UnknownBenchmark, match=r"did you mean 'memory/copy'\?"):
+    with pytest.raises(UnknownBenchmark, match="did you mean 'memory/copy' or"):
         find_benchmark("memory/cpoy")
 
 

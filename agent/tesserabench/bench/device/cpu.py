@@ -15,8 +15,8 @@ from tesserabench.bench.errors import CaseFailure, DeviceUnavailable
 from tesserabench.bench.vocabulary import DeviceKind, Mode, Outcome, Phase
 
 if TYPE_CHECKING:
-    from tesserabench.bench.benchmark import Benchmark
     from tesserabench.bench.case import Case
+    from tesserabench.bench.definition import Benchmark
 
 _CALIBRATION_READS = 2000
 _SWEEP_LIMITS = (64 << 20, 256 << 20)

@@ -17,8 +17,8 @@ from tesserabench.bench.kernels import compile_options, source
 from tesserabench.bench.vocabulary import DeviceKind, Mode, Phase
 
 if TYPE_CHECKING:
-    from tesserabench.bench.benchmark import Benchmark
     from tesserabench.bench.case import Case
+    from tesserabench.bench.definition import Benchmark
 
 CALIBRATION_PAIRS = 200
 SWEEP_LEAST_BYTES = 64 << 20

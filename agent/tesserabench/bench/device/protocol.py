@@ -9,8 +9,8 @@ from tesserabench.bench.vocabulary import DeviceKind, Mode, Phase
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from tesserabench.bench.benchmark import Benchmark
     from tesserabench.bench.case import Case
+    from tesserabench.bench.definition import Benchmark
 
     HostArrays = Mapping[str, npt.NDArray[np.generic]]
 

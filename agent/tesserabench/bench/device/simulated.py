@@ -21,8 +21,8 @@ from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.vocabulary import DeviceKind, Outcome, Phase
 
 if TYPE_CHECKING:
-    from tesserabench.bench.benchmark import Benchmark
     from tesserabench.bench.case import Case
+    from tesserabench.bench.definition import Benchmark
     from tesserabench.bench.device.protocol import HostArrays
 
 EXIT_CODE = 41

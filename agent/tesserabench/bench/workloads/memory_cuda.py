@@ -4,7 +4,7 @@ from typing import Any
 
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.suites.memory_work import SCALAR, Copy, Reduction, Triad
+from tesserabench.bench.workloads.memory_work import SCALAR, Copy, Reduction, Triad
 
 THREADS = 256
 BLOCKS_PER_PROCESSOR = 16

@@ -53,6 +53,6 @@ def matmul(device: ArrayDevice, params: Params, seed: int) -> Workload:
             Outcome.UNSUPPORTED, "dtype float16 has no library product on a CPU; use float32 or float64, or device cuda"
         )
     # NumPy is imported when work is prepared, not when suites are listed.
-    from tesserabench.bench.suites.gemm_work import MatmulWork  # noqa: PLC0415
+    from tesserabench.bench.workloads.gemm_work import MatmulWork  # noqa: PLC0415
 
     return MatmulWork(device, params, seed)

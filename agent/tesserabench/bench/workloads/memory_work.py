@@ -6,7 +6,7 @@ import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
 from tesserabench.bench.inputs import uniform
-from tesserabench.bench.suites.arrays import pick, poison, to_host, unwritten
+from tesserabench.bench.workloads.arrays import pick, poison, to_host, unwritten
 
 if TYPE_CHECKING:
     from tesserabench.bench.device.protocol import HostArrays

@@ -44,6 +44,6 @@ def _bytes(params: Params) -> int:
 def c2c(device: ArrayDevice, params: Params, seed: int) -> Workload:
     """Return the transform's work."""
     # NumPy is imported when work is prepared, not when suites are listed.
-    from tesserabench.bench.suites.fft_work import CudaFftWork, FftWork  # noqa: PLC0415
+    from tesserabench.bench.workloads.fft_work import CudaFftWork, FftWork  # noqa: PLC0415
 
     return (CudaFftWork if device.info.kind is DeviceKind.CUDA else FftWork)(device, params, seed)

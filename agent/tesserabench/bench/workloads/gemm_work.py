@@ -6,7 +6,7 @@ import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
 from tesserabench.bench.inputs import normal
-from tesserabench.bench.suites.arrays import poison, to_host
+from tesserabench.bench.workloads.arrays import poison, to_host
 
 if TYPE_CHECKING:
     from tesserabench.bench.device.protocol import HostArrays

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from tesserabench.bench.benchmark import Axes
 from tesserabench.bench.case import Params
+from tesserabench.bench.definition import Axes
 from tesserabench.bench.device.protocol import ArrayDevice, Workload
 from tesserabench.bench.dtypes import itemsize
 from tesserabench.bench.registry import INSTALLED, benchmark
@@ -27,7 +27,7 @@ _DEVICE_TIERS: dict[str, dict[str, Axes]] = {
 
 def _work(name: str, device: ArrayDevice, params: Params, seed: int) -> Workload:
     # NumPy is imported when work is prepared, not when suites are listed.
-    from tesserabench.bench.suites import memory_cuda, memory_work  # noqa: PLC0415
+    from tesserabench.bench.workloads import memory_cuda, memory_work  # noqa: PLC0415
 
     kinds: dict[str, Callable[[ArrayDevice, Params, int], Workload]]
     if device.info.kind is DeviceKind.CUDA:

@@ -11,13 +11,19 @@
     │   └── DatabaseSetupError    the database needs a person before it can be used     UNAVAILABLE
     └── ResourceExhaustedError    a limit is reached                                    RESOURCE_EXHAUSTED
 
-Each carries a stable reason for programs and a sentence for people that says what was wrong, with what value, and what
-to do. One interceptor turns them into statuses; nothing else does.
+    SettingsError                 a setting is wrong; the program ends before it begins   exit status 2
+
+Each CollectorError carries a stable reason for programs and a sentence for people that says what was wrong, with what
+value, and what to do. One interceptor turns them into statuses; nothing else does.
 """
 
 from dataclasses import dataclass
 
 from tesserabench.wire.reasons import Reason
+
+
+class SettingsError(Exception):
+    """The settings are wrong; one line per mistake names where it stands, the key, the value and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

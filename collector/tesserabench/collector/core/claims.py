@@ -35,8 +35,7 @@ async def claim(session: AsyncSession, host: Host, offer_seconds: float, now: da
     kinds = eligibility.claimable_kinds(can.kinds)
     last: Attempt | None = None
     while page := await store.candidates(session, host, kinds, now, after=last):
-        for row in page:
-            spec = await store.spec_of(session, row.run_id)
+        for row, spec in page:
             if eligibility.why_not(eligibility.Wanted.by(RunSpec.from_json(spec)), can):
                 continue
             attempt = await store.claim(session, row.id)
@@ -49,7 +48,7 @@ async def claim(session: AsyncSession, host: Host, offer_seconds: float, now: da
             await notify_run(session, attempt.run_id)
             _log.info("attempt.offered", run=attempt.run_id, attempt=attempt.id, epoch=attempt.epoch, host=host.name)
             return [attempt]
-        last = page[-1]
+        last = page[-1][0]
     return []
 
 

@@ -50,11 +50,12 @@ async def of_runs(session: AsyncSession, run_ids: Iterable[int]) -> Sequence[Row
     return (await session.execute(statement)).all()
 
 
-def _queue_for(host: Host, kinds: Sequence[str], now: datetime) -> Select[Attempt]:
+def _queue_for(host: Host, kinds: Sequence[str], now: datetime) -> Select[Attempt, dict[str, Any]]:
     sibling = aliased(Attempt)
     elsewhere = select(literal(1)).where(sibling.run_id == Attempt.run_id, sibling.host_id == host.id)
     return (
-        select(Attempt)
+        select(Attempt, Run.spec)
+        .join(Run, Run.id == Attempt.run_id)
         .where(
             Attempt.state == AttemptState.QUEUED.value,
             Attempt.suite.in_(host.suites),
@@ -71,13 +72,14 @@ def _queue_for(host: Host, kinds: Sequence[str], now: datetime) -> Select[Attemp
 
 async def candidates(
     session: AsyncSession, host: Host, kinds: Sequence[str], now: datetime, *, after: Attempt | None = None
-) -> Sequence[Attempt]:
-    """The next queued attempts that this host could take as far as SQL can tell, best first; not locked."""
+) -> Sequence[Row[Attempt, dict[str, Any]]]:
+    """The next queued attempts that this host could take as far as SQL can tell, with specs, best first; not locked."""
     statement = _queue_for(host, kinds, now)
     if after is not None:
         # Highest priority first, then oldest: the key is (-priority, id).
         statement = statement.where(tuple_(-Attempt.priority, Attempt.id) > tuple_(-after.priority, after.id))
-    return (await session.scalars(statement)).all()
+    rows: Sequence[Row[Attempt, dict[str, Any]]] = (await session.execute(statement)).all()
+    return rows
 
 
 async def claim(session: AsyncSession, attempt_id: int) -> Attempt | None:
@@ -124,9 +126,3 @@ async def count_unfinished_on(session: AsyncSession, host_id: int) -> int:
     """How many attempts keep this host to themselves."""
     states = [state.value for state in HELD_STATES]
     return await session.scalar(select(func.count()).where(Attempt.host_id == host_id, Attempt.state.in_(states))) or 0
-
-
-async def spec_of(session: AsyncSession, run_id: int) -> dict[str, Any]:
-    """What a run measures, in protobuf's JSON mapping."""
-    spec: dict[str, Any] = (await session.scalars(select(Run.spec).where(Run.id == run_id))).one()
-    return spec

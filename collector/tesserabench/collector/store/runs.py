@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Row, and_, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.tables import Attempt, CaseResult, LogLine, Project, Run, Schedule
-from tesserabench.collector.store.words import Outcome
+from tesserabench.collector.store.words import Outcome, RunState, TriggerKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,20 @@ async def find(session: AsyncSession, run_id: int) -> Row[Run, str] | None:
 async def by_request_id(session: AsyncSession, project_id: int, request_id: str) -> Run | None:
     """The run that was created with this request id."""
     return await session.scalar(select(Run).where(Run.project_id == project_id, Run.request_id == request_id))
+
+
+async def lock_request_id(session: AsyncSession, project_id: int, request_id: str) -> None:
+    """Let only one transaction at a time create a run with this request id."""
+    key = func.hashtextextended(f"request_id/{project_id}/{request_id}", 0)
+    await session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+async def unfinished_confirmations(session: AsyncSession, run_id: int) -> Sequence[int]:
+    """Ids of the runs that are to confirm this one and have not ended."""
+    statement = select(Run.id).where(
+        Run.parent_id == run_id, Run.trigger == TriggerKind.CONFIRMATION.value, Run.state != RunState.FINISHED.value
+    )
+    return (await session.scalars(statement.order_by(Run.id))).all()
 
 
 async def page(

@@ -91,8 +91,6 @@ class Budgets(Section):
     prepare: Seconds = Field(default=60, description="Building the inputs of a case")
     verify: Seconds = Field(default=60, description="Comparing outputs with the reference")
     warmup: Seconds = Field(default=60, description="Warming up")
-    measure_factor: Seconds = Field(default=3, description="The planned time of `measure` is multiplied by this")
-    measure_extra: SecondsOrZero = Field(default=30, description="and this is added")
     shutdown: Seconds = Field(default=10, description="From the last result to the end of the process")
     kill_grace: Seconds = Field(default=2, description="From SIGTERM to SIGKILL")
     attempt: Seconds = Field(default=6 * 3600, description="The whole attempt, when the run itself sets no limit")

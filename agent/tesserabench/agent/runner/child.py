@@ -1,0 +1,104 @@
+"""The worker process: one trial, then it ends. Started by the agent, never by hand.
+
+`python -P -m tesserabench.agent.runner.child PIPE PARENT`: the order comes as JSON on stdin, messages go to the file
+descriptor PIPE (see `frames`). Whatever goes wrong with the device, a leak, a crash or a hang, dies with this process.
+"""
+
+import ctypes
+import faulthandler
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from tesserabench.agent.runner.frames import encode_frame
+
+if TYPE_CHECKING:
+    from tesserabench.bench import Case, Measurement, Phase, TrialHeader
+
+_PR_SET_PDEATHSIG = 1
+
+
+class PipeObserver:
+    """Tells the agent everything as it happens."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Write one message, wholly."""
+        rest = memoryview(encode_frame({"kind": kind, **fields}))
+        while rest:
+            rest = rest[os.write(self._pipe, rest) :]
+
+    def header(self, header: "TrialHeader") -> None:
+        """Where and under which conditions the trial runs."""
+        self.send("header", header=header.to_dict())
+
+    def phase(self, case: "Case | None", phase: "Phase", budget_seconds: float) -> None:
+        """A phase begins."""
+        self.send("phase", case=None if case is None else case.id, phase=phase.value, budget=budget_seconds)
+
+    def measurement(self, measurement: "Measurement") -> None:
+        """A case is done."""
+        self.send("measurement", measurement=measurement.to_dict())
+
+    def progress(self, done: int, total: int) -> None:
+        """So many cases of all are done."""
+        self.send("progress", done=done, total=total)
+
+
+def protect(parent: int) -> None:
+    """Die with the agent, leave no core file, and say where a crash happened."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        # The agent died before the request above took hold.
+        os.kill(os.getpid(), signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+
+
+def run(order: dict[str, Any], observer: PipeObserver) -> None:
+    """Measure what the order says; its end is a `result` or a `failed` message."""
+    from tesserabench.bench import (  # noqa: PLC0415 - NumPy starts its threads only under the limits set above
+        DeviceUnavailable,
+        SelectionError,
+        TrialPlan,
+        measure_trial,
+        open_device,
+    )
+    from tesserabench.bench.codec import encode  # noqa: PLC0415 - see above
+
+    try:
+        plan = TrialPlan.from_dict(order["plan"])
+        with open_device(order["device"]) as device:
+            observer.send("opened", device=encode(device.info), state=encode(device.state()))
+            result = measure_trial(plan, device, observer=observer)
+            observer.send("result", result=result.without_measurements().to_dict(), state=encode(device.state()))
+    except (SelectionError, DeviceUnavailable) as error:
+        observer.send("failed", outcome="unsupported", reason=str(error))
+
+
+def main() -> int:
+    """Run the order on stdin."""
+    pipe, parent = int(sys.argv[1]), int(sys.argv[2])
+    protect(parent)
+    observer = PipeObserver(pipe)
+    order = json.load(sys.stdin)
+    # Nothing that a library starts may keep the pipe open or write to it.
+    os.set_inheritable(pipe, False)
+    try:
+        run(order, observer)
+    except Exception as error:  # noqa: BLE001 - the last one who can tell the agent; the trace goes to the trial's log
+        traceback.print_exc()
+        reason = f"the worker raised {type(error).__name__}: {error}; this is a fault of the engine, please report it"
+        observer.send("failed", outcome="harness_error", reason=reason)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""One trial: a worker measures the cases of a plan; when it hangs or dies, a fresh one measures the rest."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from tesserabench.agent.completion import complete
+from tesserabench.agent.errors import RunnerError, WorkerProtocolError
+from tesserabench.agent.runner import ending, translation
+from tesserabench.agent.runner.budget import PhaseClock
+from tesserabench.agent.runner.ending import Ending
+from tesserabench.agent.runner.frames import Message
+from tesserabench.agent.runner.process import Launch, Worker, start_worker
+from tesserabench.agent.runner.recorder import Recorder
+from tesserabench.agent.runner.trial_log import TrialLog, TrialOrder
+from tesserabench.agent.runner.watch import DeviceWatch
+from tesserabench.bench import BenchError, Case, Measurement, Outcome, TrialHeader, TrialPlan
+
+# After so many workers in a row that brought no result of their own, the device is taken for broken.
+_FRUITLESS_WORKERS = 3
+_LOG_PERIOD = 1.0
+
+Report = Callable[[str, str], None]
+"""Told the case and the phase that a worker is in; with empty texts, that a case has its result."""
+
+
+class Trial:
+    """Runs the workers of one trial."""
+
+    def __init__(self, order: TrialOrder, recorder: Recorder, watch: DeviceWatch, report: Report) -> None:
+        self._order, self._watch, self._report = order, watch, report
+        self.log = TrialLog(order, recorder, watch)
+
+    async def run(self) -> None:
+        """Measure every case, whatever becomes of the workers.
+
+        Raises:
+            DiskFull, SpoolFull: the disk log cannot take a record; the worker has been stopped.
+        """
+        device = self._order.device
+        self.log.before = await self._watch.state(device)
+        with self._watch.track(device, self.log.before) as track:
+            problems = await self._run_workers()
+            outcome = problems[0].outcome if problems else Outcome.OK
+            reason = "; ".join(dict.fromkeys(problem.reason for problem in problems if problem.reason))
+            await self.log.finish(translation.OUTCOMES[outcome], reason, track)
+
+    async def _run_workers(self) -> list[Ending]:
+        """Have workers measure until every case has a result; how those ended that did not get through."""
+        problems: list[Ending] = []
+        fruitless = 0
+        while remaining := self.log.remaining:
+            end = await self._run_worker()
+            left = self.log.remaining
+            if end.ok and not left:
+                break
+            if end.ok:
+                reason = "the worker left cases out; this is a fault of the engine, please report it"
+                end = Ending(outcome=Outcome.HARNESS_ERROR, reason=reason)
+            problems.append(end)
+            fruitless = fruitless + 1 if len(left) == len(remaining) else 0
+            if end.case is not None:
+                await self.log.give_up(end.case, end.outcome, end.reason)
+                self._report("", "")
+            # Nothing is to be hoped for when the device is gone, or when a worker does not even come to a case.
+            stuck = end.case is None and len(left) == len(remaining)
+            if stuck or end.outcome is Outcome.DEVICE_LOST or fruitless >= _FRUITLESS_WORKERS:
+                for case in self.log.remaining:
+                    await self.log.give_up(case.id, end.outcome, f"not measured: {end.reason}")
+                    self._report("", "")
+        return problems
+
+    async def _run_worker(self) -> Ending:
+        """Have one worker measure what remains, and say how it ended."""
+        order = self._order
+        started_at = asyncio.get_running_loop().time()
+        plan = _rest_of(order.plan, self.log.remaining)
+        launch = Launch(
+            order={"plan": plan.to_dict(), "device": order.device_spec},
+            folder=order.folder,
+            environment=order.environment,
+            user=order.user,
+        )
+        try:
+            worker = await start_worker(launch)
+        except RunnerError as error:
+            return Ending(outcome=Outcome.HARNESS_ERROR, reason=str(error))
+        self.log.workers, self.log.pid = self.log.workers + 1, worker.pid
+        try:
+            return await _Attention(self, worker, started_at).listen()
+        finally:
+            self.log.exit_status = await complete(worker.kill(order.budgets.kill_grace))
+            await complete(self.log.printed(worker.lines(), last=True))
+
+    async def take(self, message: Message, clock: PhaseClock, started_at: float) -> PhaseClock:
+        """Take one message of a worker; the clock after it."""
+        now = asyncio.get_running_loop().time()
+        match message["kind"]:
+            case "opened":
+                self.log.opened(message)
+            case "header":
+                await self.log.headed(TrialHeader.from_dict(message["header"]))
+            case "phase":
+                clock = clock.enter(message["phase"], message["case"], float(message["budget"]), now)
+                if self.log.startup_seconds is None and clock.case is not None:
+                    self.log.startup_seconds = now - started_at
+                self._report(clock.case or "", clock.phase)
+            case "measurement":
+                await self.log.measured(Measurement.from_dict(message["measurement"]))
+                self._report("", "")
+                return clock.leave_case(now)
+            case "result" | "failed":
+                self.log.closing(message)
+                return clock.shut_down(now)
+        return clock
+
+    @property
+    def order(self) -> TrialOrder:
+        """What was ordered."""
+        return self._order
+
+
+def _rest_of(plan: TrialPlan, cases: tuple[Case, ...]) -> TrialPlan:
+    """The plan for some of its cases; a drill may only name what is in a plan."""
+    present = {case.benchmark for case in cases}
+    drill = {name: factor for name, factor in plan.options.drill.items() if name in present}
+    return replace(plan, cases=cases, options=replace(plan.options, drill=drill))
+
+
+class _Attention:
+    """Listens to one worker until it has ended, or must be."""
+
+    def __init__(self, trial: Trial, worker: Worker, started_at: float) -> None:
+        self._trial, self._worker, self._started_at = trial, worker, started_at
+        order = trial.order
+        self._clock = PhaseClock.started(order.limits, order.case_limit, started_at)
+        self._said: Ending | None = None
+
+    async def listen(self) -> Ending:
+        """How the worker ended."""
+        try:
+            await self._take_messages()
+            status = await self._await_exit()
+        except TimeoutError:
+            # When every result is here, that the process did not go by itself is no fault of theirs.
+            return self._said or self._overrun()
+        except (WorkerProtocolError, BenchError, KeyError, TypeError, ValueError) as error:
+            return ending.of_protocol_error(error, self._clock.case)
+        return self._said or ending.of_exit(status, self._clock.case)
+
+    async def _take_messages(self) -> None:
+        while (message := await self._next()) is not None:
+            self._clock = await self._trial.take(message, self._clock, self._started_at)
+            if message["kind"] in {"result", "failed"}:
+                told = message["result"] if message["kind"] == "result" else message
+                self._said = Ending(outcome=Outcome(told["outcome"]), reason=told["reason"])
+
+    async def _next(self) -> Message | None:
+        """The next message; meanwhile, what the worker prints is written once a second.
+
+        Raises:
+            TimeoutError: the phase is over its budget.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._trial.log.started:
+                await self._trial.log.printed(self._worker.lines(), last=False)
+            try:
+                async with asyncio.timeout_at(min(self._clock.deadline, loop.time() + _LOG_PERIOD)):
+                    return await self._worker.message()
+            except TimeoutError:
+                if loop.time() >= self._clock.deadline:
+                    raise
+
+    async def _await_exit(self) -> int:
+        now = asyncio.get_running_loop().time()
+        async with asyncio.timeout_at(self._clock.shut_down(now).deadline):
+            return await self._worker.exit_status()
+
+    def _overrun(self) -> Ending:
+        overrun = self._clock.overrun(max(self._clock.deadline, asyncio.get_running_loop().time()))
+        assert overrun is not None
+        return ending.of_overrun(overrun)

@@ -202,7 +202,7 @@ class PrometheusStack:
         log = self._directory / f"{program}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*_ends_with_parent(), program, *arguments],
+                [*ends_with_parent(), program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -238,7 +238,7 @@ def _free_port() -> int:
         return port
 
 
-def _ends_with_parent() -> list[str]:
+def ends_with_parent() -> list[str]:
     """Return the prefix (setpriv, from util-linux) that ends a child when its starter dies."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

@@ -12,7 +12,7 @@ from tesserabench.analysis.effect import Effect, estimate
 from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.launch import THROTTLED, Launch, Side
-from tesserabench.analysis.policy import Policy, worse_by
+from tesserabench.analysis.policy import Policy, fraction
 from tesserabench.analysis.student import exceedance, quantile
 from tesserabench.analysis.words import Better, Reason, Severity, Verdict
 
@@ -139,12 +139,12 @@ def _measured(effect: Effect, policy: Policy, better: Better, minimum: float) ->
         verdict=Verdict.INCONCLUSIVE,
         explanation="",
         minimum_effect=minimum,
-        change=math.expm1(sign * effect.worsening),
-        change_low=math.expm1(ends[0]),
-        change_high=math.expm1(ends[1]),
-        worsening=worse_by(effect.worsening),
+        change=fraction(sign * effect.worsening),
+        change_low=fraction(ends[0]),
+        change_high=fraction(ends[1]),
+        worsening=fraction(effect.worsening),
         p_value=min(1.0, 2 * min(worse, improved)),
-        smallest_visible_change=worse_by(visible),
+        smallest_visible_change=fraction(visible),
     )
 
 
@@ -153,7 +153,7 @@ def _decide(measured: Judgement, effect: Effect, policy: Policy, *, primary: boo
     limit = math.log1p(measured.minimum_effect)
     excluded = math.log1p(policy.excluded_effect(primary=primary))
     if effect.worsening - half_width > limit:
-        severity = policy.severity(worse_by(effect.worsening), primary=primary)
+        severity = policy.severity(fraction(effect.worsening), primary=primary)
         sentences = wording.regressed(measured)
         return _answer(measured, Verdict.REGRESSED, sentences, severity=severity)
     if effect.worsening + half_width < -limit:

@@ -7,8 +7,6 @@ rules that treat them as independent call 40-72 % of identical pairs different o
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 from tesserabench.analysis.words import Better
 
 OK = "ok"
@@ -61,21 +59,6 @@ class Side:
     better: Better
     device_kind: str = ""
     """`cuda`, `cpu` or `simulated`: which noise to expect when too little is known."""
-
-
-def median_interval(samples: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """The median and its 95 % interval from order statistics: (median, low, high).
-
-    Distribution-free (Conover, Practical Nonparametric Statistics, section 3.2, normal approximation of the binomial
-    ranks). Below six samples no interval from order statistics reaches 95 %, and the range is returned.
-
-    Args:
-        samples: shape (n,), n at least 1, finite.
-    """
-    ordered = np.sort(samples)
-    count = len(ordered)
-    rank = max(0, math.floor((count - _Z95 * math.sqrt(count)) / 2))
-    return float(np.median(ordered)), float(ordered[rank]), float(ordered[count - 1 - rank])
 
 
 def log_error_of_interval(low: float, high: float) -> float | None:

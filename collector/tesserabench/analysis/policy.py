@@ -79,6 +79,10 @@ def noise_floor(device_kind: str) -> NoiseFloor:
     return _FLOORS.get(device_kind, _FLOORS["cpu"])
 
 
-def worse_by(worsening: float) -> float:
-    """The fraction that a log ratio in the bad direction stands for: log 1.1 is 0.1, whichever direction is good."""
-    return math.expm1(worsening)
+_LARGEST_LOG = 700.0
+"""Ratios beyond e^700 are no numbers of any machine, and no double could hold much more."""
+
+
+def fraction(log_ratio: float) -> float:
+    """The change that a log ratio stands for: log 1.1 is 0.1."""
+    return math.expm1(min(log_ratio, _LARGEST_LOG))

@@ -6,25 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tesserabench.analysis.false_discovery import benjamini_hochberg
 from tesserabench.analysis.history import MINIMUM_RUNS, run_noise
-from tesserabench.analysis.launch import Launch, log_error_of_interval, median_interval
+from tesserabench.analysis.launch import Launch, log_error_of_interval
 from tesserabench.analysis.policy import noise_floor
 from tesserabench.analysis.student import exceedance, quantile
-
-
-def test_median_interval_covers_the_median_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(7)
-    for count in (6, 10, 30, 100):
-        inside = 0
-        for _ in range(1000):
-            _, low, high = median_interval(generator.exponential(size=count))
-            inside += low <= math.log(2) <= high
-        assert inside / 1000 >= 0.93
-
-
-@given(st.lists(st.floats(min_value=-1e9, max_value=1e9), min_size=1, max_size=50))
-def test_median_lies_in_its_interval(samples: list[float]) -> None:
-    median, low, high = median_interval(np.array(samples))
-    assert min(samples) <= low <= median <= high <= max(samples)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (1.0, math.inf), (math.nan, 1.0)])

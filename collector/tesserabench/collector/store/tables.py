@@ -398,7 +398,7 @@ class Regression(Table):
     id: Mapped[int] = _id()
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
-    # Branch that it was found on; empty for the branch that others are compared with. Only the latter alert.
+    # Branch that it was found on; empty for the project's default branch.
     branch: Mapped[str] = mapped_column(server_default="")
     state: Mapped[str]
     severity: Mapped[str]

@@ -115,11 +115,12 @@ async def overdue(
 
 async def mark_late(session: AsyncSession, attempt: Attempt) -> None:
     """Mark the results of the attempt's epoch as late: they are kept, and a newer epoch decides."""
+    # The log first: that waits for a commit of its records under way, and the next one sees the mark.
+    log = and_(IngestLog.attempt_id == attempt.id, IngestLog.epoch == attempt.epoch)
+    await session.execute(update(IngestLog).where(log).values(late=True))
     for table in (CaseResult, Measurement):
         newest = and_(table.run_id == attempt.run_id, table.attempt_id == attempt.id, table.epoch == attempt.epoch)
         await session.execute(update(table).where(newest).values(late=True))
-    log = and_(IngestLog.attempt_id == attempt.id, IngestLog.epoch == attempt.epoch)
-    await session.execute(update(IngestLog).where(log).values(late=True))
 
 
 async def count_unfinished_on(session: AsyncSession, host_id: int) -> int:

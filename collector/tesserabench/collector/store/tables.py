@@ -306,8 +306,14 @@ class Measurement(Table):
     maximum: Mapped[float | None]
     mean: Mapped[float | None]
     stdev: Mapped[float | None]
-    # The other statistics; absent for a metric that was not sampled.
-    statistics: Mapped[dict[str, Any] | None]
+    # All of the statistics are absent for a metric that was not sampled.
+    p5: Mapped[float | None]
+    p95: Mapped[float | None]
+    p99: Mapped[float | None]
+    mad: Mapped[float | None]
+    effective_count: Mapped[float | None]
+    autocorrelation: Mapped[float | None]
+    drift: Mapped[float | None]
     # `codec` says how `samples` is packed: 1 little-endian float64 (whole nanoseconds when the unit is ns).
     codec: Mapped[int | None] = mapped_column(SmallInteger)
     samples: Mapped[bytes | None]

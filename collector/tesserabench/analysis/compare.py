@@ -1,6 +1,5 @@
 """Two sets of results, series by series: the gate on each, corrected for how many there are, worst first."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -10,9 +9,9 @@ from tesserabench.analysis.false_discovery import benjamini_hochberg
 from tesserabench.analysis.gate import judge, not_significant_among
 from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.judgement import Judgement
-from tesserabench.analysis.launch import Launch, Side
+from tesserabench.analysis.launch import Side
 from tesserabench.analysis.policy import Policy
-from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
+from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult, by_key, failures_by_case
 from tesserabench.analysis.side_summary import SideSummary, summarise
 from tesserabench.analysis.summary import overall
 from tesserabench.analysis.words import Better, Reason, Severity, Verdict
@@ -76,6 +75,18 @@ def compare(
     )
 
 
+def rejudged(comparison: Comparison, judgements: Mapping[SeriesKey, Judgement]) -> Comparison:
+    """The comparison with other answers for some of its series, sorted and summed up anew."""
+    entries = sorted(
+        (replace(entry, judgement=judgements.get(entry.series.key, entry.judgement)) for entry in comparison.entries),
+        key=_badness,
+    )
+    verdict, reason, severity, sentence = overall([(entry.series, entry.judgement) for entry in entries])
+    return replace(
+        comparison, entries=tuple(entries), verdict=verdict, reason=reason, severity=severity, summary=sentence
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
     """One series as the two sides have it; at least one of them does."""
@@ -87,8 +98,8 @@ class _Pair:
 
 
 def _pairs(base: ResultSet, head: ResultSet) -> list[_Pair]:
-    ours, theirs = _by_key(base), _by_key(head)
-    failed = _failures(head)
+    ours, theirs = by_key(base), by_key(head)
+    failed = failures_by_case(head)
     pairs = [_Pair(base=ours[key], head=theirs[key]) for key in ours.keys() & theirs.keys()]
     measured = {key.identity for key in theirs}
     elsewhere = {key.identity: ours[key] for key in sorted(ours.keys() - theirs.keys())}
@@ -106,27 +117,9 @@ def _pairs(base: ResultSet, head: ResultSet) -> list[_Pair]:
     return pairs + [_Pair(base=None, head=series) for series in _only_failed(head, known)]
 
 
-def _by_key(results: ResultSet) -> dict[SeriesKey, SeriesResult]:
-    """The series of a set, each with the failed launches of its case."""
-    failed = _failures(results)
-    return {
-        item.key: replace(
-            item, side=replace(item.side, launches=item.side.launches + failed.get(item.key.identity[:2], ()))
-        )
-        for item in results.series
-    }
-
-
-def _failures(results: ResultSet) -> dict[tuple[str, str], tuple[Launch, ...]]:
-    failures: defaultdict[tuple[str, str], tuple[Launch, ...]] = defaultdict(tuple)
-    for failure in results.failures:
-        failures[failure.case_id, failure.mode] += (failure.launch,)
-    return dict(failures)
-
-
 def _only_failed(results: ResultSet, known: set[tuple[str, str]]) -> list[SeriesResult]:
     """A series without a metric for each case that neither side has a value of."""
-    launches = _failures(results)
+    launches = failures_by_case(results)
     cases = {(failure.case_id, failure.mode): failure for failure in results.failures}
     return [
         SeriesResult(

@@ -1,7 +1,7 @@
 """Sets of results, as a comparison takes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tesserabench.analysis.launch import Launch, Side
 
@@ -62,3 +62,23 @@ class ResultSet:
     """Environment facts of its trials by comparability class."""
     partial: bool = False
     """Only some of a suite's cases were asked for, so that the absence of others means nothing."""
+
+
+def failures_by_case(results: ResultSet) -> dict[tuple[str, str], tuple[Launch, ...]]:
+    """The launches without measurements by case and mode."""
+    failures: dict[tuple[str, str], tuple[Launch, ...]] = {}
+    for failure in results.failures:
+        case = (failure.case_id, failure.mode)
+        failures[case] = (*failures.get(case, ()), failure.launch)
+    return failures
+
+
+def by_key(results: ResultSet) -> dict[SeriesKey, SeriesResult]:
+    """The series of a set, each with the failed launches of its case."""
+    failed = failures_by_case(results)
+    return {
+        item.key: replace(
+            item, side=replace(item.side, launches=item.side.launches + failed.get(item.key.identity[:2], ()))
+        )
+        for item in results.series
+    }

@@ -151,3 +151,19 @@ def too_few_samples(side: str, samples: int, needed: int) -> Sentences:
         f"The {side} has {samples} sample{'' if samples == 1 else 's'}; {needed} are needed.",
         "Measure with more trials or a longer budget.",
     )
+
+
+def not_reproduced(first: Judgement, second: Judgement) -> Sentences:
+    """A second measurement did not show it."""
+    return (
+        f"Seen once and not again: {_change(first)} at first, then {_change(second)}.",
+        "Nothing to do; if this happens often, the host is restless.",
+    )
+
+
+def not_confirmed(first: Judgement, why: str) -> Sentences:
+    """A second measurement could not settle it."""
+    return (
+        f"Suspected and not confirmed: {_change(first)}. {why}",
+        "Measure it once more; it stays suspected until a run shows its level.",
+    )

@@ -14,15 +14,22 @@ _CANDIDATES = 64
 
 
 async def lock_run(session: AsyncSession, run_id: int) -> Run | None:
-    """The run, locked until the commit. A run is always locked before its attempts, so that nobody waits in circles."""
-    statement = select(Run).where(Run.id == run_id).with_for_update().execution_options(populate_existing=True)
+    """The run, locked until the commit. A run is always locked before its attempts, so that nobody waits in circles.
+
+    Rows that refer to it may still be added meanwhile: ingest must not wait for decisions about runs.
+    """
+    statement = (
+        select(Run).where(Run.id == run_id).with_for_update(key_share=True).execution_options(populate_existing=True)
+    )
     return await session.scalar(statement)
 
 
 async def lock_attempts(session: AsyncSession, run_id: int) -> Sequence[Attempt]:
     """Every attempt of a run by ordinal, locked until the commit."""
     statement = select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.ordinal)
-    return (await session.scalars(statement.with_for_update().execution_options(populate_existing=True))).all()
+    return (
+        await session.scalars(statement.with_for_update(key_share=True).execution_options(populate_existing=True))
+    ).all()
 
 
 async def run_of(session: AsyncSession, attempt_id: int) -> int | None:
@@ -85,7 +92,7 @@ async def candidates(
 async def claim(session: AsyncSession, attempt_id: int) -> Attempt | None:
     """The attempt, locked, if it is still queued and nobody else is about to take it."""
     statement = select(Attempt).where(Attempt.id == attempt_id, Attempt.state == AttemptState.QUEUED.value)
-    statement = statement.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    statement = statement.with_for_update(skip_locked=True, key_share=True).execution_options(populate_existing=True)
     return await session.scalar(statement)
 
 

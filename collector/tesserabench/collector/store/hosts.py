@@ -22,7 +22,7 @@ async def find(session: AsyncSession, name: str, *, lock: bool = False) -> Host 
     """The host of this name; locked until the commit when asked."""
     statement = select(Host).where(Host.name == name)
     if lock:
-        statement = statement.with_for_update().execution_options(populate_existing=True)
+        statement = statement.with_for_update(key_share=True).execution_options(populate_existing=True)
     return await session.scalar(statement)
 
 

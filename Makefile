@@ -50,6 +50,8 @@ lock: $(INSTALLED) ## Choose versions anew: requirements/*.txt, with hashes and 
 	compile pyproject.toml --extra all --group dev --group nvrtc -o requirements/dev.txt; \
 	compile pyproject.toml --extra agent --constraint requirements/dev.txt -o requirements/agent.txt; \
 	compile pyproject.toml --extra collector --extra embedded --constraint requirements/dev.txt -o requirements/collector.txt; \
+	for cuda in 12 13; do compile pyproject.toml --extra cuda$$cuda --constraint requirements/dev.txt -o requirements/agent-cuda$$cuda.txt; done; \
+	echo 'hatchling' | compile - --constraint requirements/dev.txt -o requirements/build.txt; \
 	echo 'uv' | compile - -o requirements/bootstrap.txt
 
 # --- the contract ----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ Add benchmarks:
     @benchmark(name=, suite=, summary=, parameters=, tiers=, device_tiers=, devices=, flops=, bytes=, tolerance=)
     on a function (device, params, seed) -> Workload; INSTALLED.suite(name, summary=) declares the suite first.
 
-Importing this package imports neither NumPy nor CuPy; the first look-up of a suite imports NumPy.
+Importing this package, listing suites and planning import neither NumPy nor CuPy; measuring imports what it needs.
 """
 
 from tesserabench.bench.case import Case, Params

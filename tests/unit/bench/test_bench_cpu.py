@@ -132,10 +132,10 @@ def test_memory_error_is_out_of_memory() -> None:
     assert failure.outcome is Outcome.OUT_OF_MEMORY
 
 
-def test_array_that_cannot_exist_is_out_of_memory() -> None:
+def test_work_that_would_not_fit_is_refused_before_it_is_allocated() -> None:
     (measurement,) = run_locally("memory", include="copy", overrides={"n": str(1 << 46)}, options=TINY).measurements
     assert measurement.outcome is Outcome.OUT_OF_MEMORY
-    assert "choose smaller parameters" in measurement.reason
+    assert f"needs {2 * 4 << 46} bytes" in measurement.reason
 
 
 def test_thread_count_is_set_and_recorded() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+from tesserabench.bench.device.memory import require_room
 from tesserabench.bench.device.protocol import Batch, DeviceInfo, DeviceState, Fact, Timer, Workload
 from tesserabench.bench.environment import cache_bytes, cpu_model, memory_bytes, usable_cores
 from tesserabench.bench.errors import CaseFailure, DeviceUnavailable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tesserabench.bench.case import Case
     from tesserabench.bench.definition import Benchmark
 
+MEMORY_FRACTION = 0.5
+"""Part of the free memory a case may fill: the check in float64 needs as much again."""
 _CALIBRATION_READS = 2000
 _SWEEP_LIMITS = (64 << 20, 256 << 20)
 """Least and most bytes of a cache sweep; in between, twice the last-level cache."""
@@ -48,7 +51,8 @@ class CpuDevice:
         """Nothing to note on a CPU."""
 
     def prepare(self, benchmark: "Benchmark", case: "Case", seed: int) -> Workload:
-        """Build the work with NumPy arrays."""
+        """Build the work with NumPy arrays; refuse what would not fit beside its float64 reference."""
+        require_room(benchmark, case, _available_bytes(), MEMORY_FRACTION)
         return benchmark.prepare(self, case.params, seed)
 
     def kernel(self, module: str, function: str, *, defines: Mapping[str, str]) -> NoReturn:

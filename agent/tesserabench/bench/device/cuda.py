@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tesserabench.bench.device.cuda_failures import translate
+from tesserabench.bench.device.memory import require_room
 from tesserabench.bench.device.protocol import Batch, DeviceInfo, DeviceState, Fact, Timer, Workload
 from tesserabench.bench.errors import DeviceUnavailable
 from tesserabench.bench.kernels import compile_options, source
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tesserabench.bench.case import Case
     from tesserabench.bench.definition import Benchmark
 
+MEMORY_FRACTION = 0.9
+"""Part of the free memory a case may fill."""
 CALIBRATION_PAIRS = 200
 SWEEP_LEAST_BYTES = 64 << 20
 SWEEP_THREADS = 256
@@ -60,7 +63,8 @@ class CudaDevice:
             self.xp.get_default_memory_pool().free_all_blocks()
 
     def prepare(self, benchmark: "Benchmark", case: "Case", seed: int) -> Workload:
-        """Build the work with CuPy arrays and our kernels."""
+        """Build the work with CuPy arrays and our kernels; refuse what would not fit."""
+        require_room(benchmark, case, self.state().memory_free_bytes, MEMORY_FRACTION)
         workload = benchmark.prepare(self, case.params, seed)
         self.synchronize()
         return workload

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tesserabench.bench.device.memory import require_room
 from tesserabench.bench.device.protocol import Batch, DeviceInfo, DeviceState, Fact, Timer, Workload
 from tesserabench.bench.device.scenario import Fault, Rule, Scenario, Shape, load_scenario
 from tesserabench.bench.dtypes import real_dtype
@@ -196,12 +197,7 @@ class SimulatedDevice:
         size = benchmark.bytes(case.params) if benchmark.bytes else 0
         if not flops and not size:
             return NOMINAL_NS
-        if size > self.scenario.memory_bytes:
-            raise CaseFailure(
-                Outcome.OUT_OF_MEMORY,
-                f"{case.id} needs {size} bytes, the simulated device has {self.scenario.memory_bytes}; "
-                "choose smaller parameters",
-            )
+        require_room(benchmark, case, self.scenario.memory_bytes, 1.0)
         dtype = real_dtype(str(case.params.get("dtype", "float32")))
         if flops and dtype not in self.scenario.flops:
             raise CaseFailure(

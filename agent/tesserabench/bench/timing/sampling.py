@@ -112,14 +112,7 @@ def take_samples(  # noqa: PLR0913 - the parts of one measurement, all keyword-o
     iterations = iterations_for(launch_ns, device.timer, mode, options)
     drill = None if drill_factor is None else Drill(factor=drill_factor, launch_ns=launch_ns)
     batch = Batch(iterations=iterations, mode=mode, drill=drill)
-    rule = StopRule(
-        target=options.target,
-        min_samples=options.min_samples,
-        max_samples=options.max_samples,
-        budget_seconds=options.budget_seconds,
-        min_device_seconds=options.min_device_seconds,
-        quantum_ns=device.timer.quantum_ns / iterations,
-    )
+    rule = _rule(options, device.timer.quantum_ns / iterations)
     samples: list[int] = []
     checkpoint = next_checkpoint(0, rule)
     started, device_ns = device.now_ns(), 0
@@ -145,6 +138,17 @@ def take_samples(  # noqa: PLR0913 - the parts of one measurement, all keyword-o
         device_seconds=progress.device_seconds,
     )
     return Taken(samples=tuple(samples), sampling=sampling)
+
+
+def _rule(options: MeasureOptions, quantum_ns: float) -> StopRule:
+    return StopRule(
+        target=options.target,
+        min_samples=options.min_samples,
+        max_samples=options.max_samples,
+        budget_seconds=options.budget_seconds,
+        min_device_seconds=options.min_device_seconds,
+        quantum_ns=quantum_ns,
+    )
 
 
 def _enforce(progress: Progress, options: MeasureOptions, count: int) -> None:

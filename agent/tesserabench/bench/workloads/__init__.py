@@ -1,4 +1,7 @@
-"""The benchmarks that come with the engine; importing this package registers them."""
+"""The benchmarks that come with the engine; importing this package registers them.
+
+A module declares a suite; the module of the same name with `_work` holds what needs NumPy.
+"""
 
 from tesserabench.bench.workloads import core, fft, gemm, memory
 

@@ -53,11 +53,11 @@ def check_spec(spec: RunSpec, suites: Mapping[str, KnownSuite]) -> None:
         return
     suite = suites.get(spec.suite)
     if suite is None:
-        remedy = f"no host of the fleet has it; {_near(spec.suite, suites, 'known suites')}"
+        remedy = f"no host of the fleet has it; {near(spec.suite, suites, 'known suites')}"
         raise invalid_field("spec.suite", spec.suite, remedy, reason=Reason.UNKNOWN_SUITE)
     for benchmark in spec.drill:
         if benchmark not in suite.benchmarks:
-            remedy = f"suite {suite.name} has no such benchmark; {_near(benchmark, suite.benchmarks, 'it has')}"
+            remedy = f"suite {suite.name} has no such benchmark; {near(benchmark, suite.benchmarks, 'it has')}"
             raise invalid_field("spec.drill", benchmark, remedy)
     for index, override in enumerate(spec.overrides):
         _check_parameter(f"spec.overrides[{index}].parameter", override.parameter, suite)
@@ -66,20 +66,21 @@ def check_spec(spec: RunSpec, suites: Mapping[str, KnownSuite]) -> None:
 def _check_parameter(field: str, name: str, suite: KnownSuite) -> None:
     benchmark, dot, parameter = name.rpartition(".")
     if dot and benchmark not in suite.benchmarks:
-        remedy = f"suite {suite.name} has no benchmark {benchmark!r}; {_near(benchmark, suite.benchmarks, 'it has')}"
+        remedy = f"suite {suite.name} has no benchmark {benchmark!r}; {near(benchmark, suite.benchmarks, 'it has')}"
         raise _unknown(field, name, remedy)
     known = suite.benchmarks[benchmark] if dot else frozenset().union(*suite.benchmarks.values())
     if parameter not in known:
         owner = f"benchmark {benchmark}" if dot else f"no benchmark of suite {suite.name}"
         has = "has no" if dot else "has a"
-        raise _unknown(field, name, f"{owner} {has} parameter {parameter!r}; {_near(parameter, known, 'known')}")
+        raise _unknown(field, name, f"{owner} {has} parameter {parameter!r}; {near(parameter, known, 'known')}")
 
 
 def _unknown(field: str, name: str, remedy: str) -> InvalidArgumentError:
     return invalid_field(field, name, remedy, reason=Reason.UNKNOWN_PARAMETER)
 
 
-def _near(word: str, known: Iterable[str], label: str) -> str:
+def near(word: str, known: Iterable[str], label: str) -> str:
+    """What to offer somebody who wrote a word that is not known."""
     names: Sequence[str] = sorted(known)
     close = get_close_matches(word, names, n=3, cutoff=0.5)
     if close:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.tables import Attempt, Host
@@ -37,12 +37,12 @@ async def held_attempts(session: AsyncSession, host_id: int) -> Sequence[Attempt
     return (await session.scalars(select(Attempt).where(Attempt.host_id == host_id, Attempt.state.in_(states)))).all()
 
 
-async def holders(session: AsyncSession) -> dict[int, Row[tuple[int, int, int, str]]]:
-    """By host id: id, run and state of the attempt that it holds."""
+async def holders(session: AsyncSession) -> dict[int, tuple[int, int]]:
+    """By host id: ids of the attempt that it has to itself and of its run."""
     states = [state.value for state in HELD_STATES]
-    columns = select(Attempt.host_id, Attempt.id, Attempt.run_id, Attempt.state)
-    rows = await session.execute(columns.where(Attempt.state.in_(states), Attempt.host_id.is_not(None)))
-    return {row.host_id: row for row in rows}  # type: ignore[misc] # the filter leaves no None
+    columns = select(Attempt.host_id, Attempt.id, Attempt.run_id)
+    rows = await session.execute(columns.where(Attempt.state.in_(states)))
+    return {host_id: (attempt_id, run_id) for host_id, attempt_id, run_id in rows if host_id is not None}
 
 
 async def count_alive(session: AsyncSession, now: datetime) -> int:

@@ -1,0 +1,135 @@
+"""HostService: the fleet and the suites that it can run."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import grpc
+from tesserabench.collector.api import pages
+from tesserabench.collector.api.actor import current_actor
+from tesserabench.collector.api.enums import number, word
+from tesserabench.collector.api.translation import from_json, timestamp
+from tesserabench.collector.core import hosts, suites
+from tesserabench.collector.core.hosts import HostView
+from tesserabench.collector.core.selectors import mismatches, parse_conditions
+from tesserabench.collector.core.suites import KnownSuite
+from tesserabench.collector.errors import NotFoundError
+from tesserabench.collector.store import hosts as store
+from tesserabench.collector.store.database import Database
+from tesserabench.v1 import host_pb2, host_service_pb2, host_service_pb2_grpc, measurement_pb2
+from tesserabench.wire.names import AttemptName, host_name, parse_host, parse_suite, suite_name
+from tesserabench.wire.reasons import Reason
+
+Context = grpc.aio.ServicerContext
+
+
+class HostService(host_service_pb2_grpc.HostServiceServicer):
+    """Serves people who look after machines."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def ListHosts(  # noqa: N802 - named by the contract
+        self,
+        request: host_service_pb2.ListHostsRequest,
+        context: Context[host_service_pb2.ListHostsRequest, host_service_pb2.ListHostsResponse],  # noqa: ARG002
+    ) -> host_service_pb2.ListHostsResponse:
+        """Hosts by name."""
+        conditions = parse_conditions(request.conditions, field="conditions")
+        state = word(host_pb2.HostState, request.state)
+        position = pages.position(request, [str])
+        after = str(position[0]) if position else ""
+        async with self._database.transaction() as session:
+            views = await hosts.views(session, self._clock())
+        matching = [
+            view
+            for view in views
+            if view.host.name > after
+            and state in {"", view.state}
+            and not mismatches(conditions, hosts.attributes(view.host))
+        ]
+        rows, more = pages.cut(matching, pages.size_of(request))
+        token = pages.next_token(request, [rows[-1].host.name]) if more else ""
+        return host_service_pb2.ListHostsResponse(hosts=map(_message, rows), next_page_token=token)
+
+    async def GetHost(  # noqa: N802 - named by the contract
+        self,
+        request: host_service_pb2.GetHostRequest,
+        context: Context[host_service_pb2.GetHostRequest, host_pb2.Host],  # noqa: ARG002
+    ) -> host_pb2.Host:
+        """One host."""
+        async with self._database.transaction() as session:
+            return _message(await hosts.view(session, parse_host(request.name), self._clock()))
+
+    async def CordonHost(  # noqa: N802 - named by the contract
+        self,
+        request: host_service_pb2.CordonHostRequest,
+        context: Context[host_service_pb2.CordonHostRequest, host_pb2.Host],  # noqa: ARG002
+    ) -> host_pb2.Host:
+        """Keep a host out of use."""
+        return await self._cordon(parse_host(request.name), cordoned=True, reason=request.reason)
+
+    async def UncordonHost(  # noqa: N802 - named by the contract
+        self,
+        request: host_service_pb2.UncordonHostRequest,
+        context: Context[host_service_pb2.UncordonHostRequest, host_pb2.Host],  # noqa: ARG002
+    ) -> host_pb2.Host:
+        """Put a host back into use."""
+        return await self._cordon(parse_host(request.name), cordoned=False, reason="")
+
+    async def _cordon(self, name: str, *, cordoned: bool, reason: str) -> host_pb2.Host:
+        actor = current_actor().name
+        async with self._database.transaction() as session:
+            await hosts.cordon(session, name, cordoned=cordoned, reason=reason, actor=actor)
+            return _message(await hosts.view(session, name, self._clock()))
+
+    async def ListSuites(  # noqa: N802 - named by the contract
+        self,
+        request: host_service_pb2.ListSuitesRequest,  # noqa: ARG002
+        context: Context[host_service_pb2.ListSuitesRequest, host_service_pb2.ListSuitesResponse],  # noqa: ARG002
+    ) -> host_service_pb2.ListSuitesResponse:
+        """Suites that the hosts of the fleet can run."""
+        known = await self._suites()
+        return host_service_pb2.ListSuitesResponse(suites=map(_suite, known.values()))
+
+    async def GetSuite(  # noqa: N802 - named by the contract
+        self,
+        request: host_service_pb2.GetSuiteRequest,
+        context: Context[host_service_pb2.GetSuiteRequest, host_service_pb2.Suite],  # noqa: ARG002
+    ) -> host_service_pb2.Suite:
+        """One suite."""
+        name = parse_suite(request.name)
+        known = await self._suites()
+        if name not in known:
+            message = f"{suite_name(name)} is on no host of the fleet; {suites.near(name, known, 'known suites')}"
+            raise NotFoundError(message, reason=Reason.SUITE_NOT_FOUND)
+        return _suite(known[name])
+
+    async def _suites(self) -> dict[str, KnownSuite]:
+        async with self._database.transaction() as session:
+            return suites.catalogue(await store.all_hosts(session))
+
+
+def _message(view: HostView) -> host_pb2.Host:
+    host, held = view.host, view.held
+    devices = {uuid: from_json(state, measurement_pb2.DeviceState()) for uuid, state in host.devices.items()}
+    return host_pb2.Host(
+        name=host_name(host.name),
+        state=number(host_pb2.HostState, view.state),
+        cordoned=host.cordoned,
+        cordon_reason=host.cordon_reason,
+        unready_reason=host.unready_reason or ("the agent is shutting down" if host.draining else ""),
+        inventory=from_json(host.inventory, host_pb2.Inventory()),
+        agent_version=host.agent_version,
+        last_seen_time=timestamp(host.last_seen_at),
+        current_attempt=str(AttemptName(run=held.run_id, attempt=held.attempt_id)) if held else "",
+        clock_offset_seconds=host.clock_offset_seconds,
+        devices=devices,
+        spool_pending_bytes=host.spool_pending_bytes,
+    )
+
+
+def _suite(suite: KnownSuite) -> host_service_pb2.Suite:
+    return host_service_pb2.Suite(
+        name=suite_name(suite.name), info=from_json(suite.info, host_pb2.SuiteInfo()), hosts=suite.hosts
+    )

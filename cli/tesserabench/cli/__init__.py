@@ -1,0 +1,1 @@
+"""tbctl: triggers runs, waits for verdicts, reads results and keeps baselines and regressions."""

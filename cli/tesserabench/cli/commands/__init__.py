@@ -1,0 +1,1 @@
+"""The commands of tbctl, a module for each noun."""

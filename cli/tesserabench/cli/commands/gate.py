@@ -1,0 +1,81 @@
+"""`tbctl gate`: a verdict as an exit status."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+from tesserabench.cli.ci import detect
+from tesserabench.cli.commands.compare import require_series, show_comparison
+from tesserabench.cli.commands.run import get_run
+from tesserabench.cli.context import CommandContext
+from tesserabench.cli.errors import StillPending, UsageProblem
+from tesserabench.cli.exit_codes import Ending
+from tesserabench.cli.following import policy_of
+from tesserabench.cli.grammar import command
+from tesserabench.cli.judgement import Policy, ending, facts_of_run
+from tesserabench.cli.options import RUN, Texts, policy_options
+from tesserabench.cli.output.words import word
+from tesserabench.cli.parsing import short_id
+from tesserabench.cli.run_report import comparison_ending, gate_body, gather, run_comparison, show
+from tesserabench.v1.result_service_pb2 import CompareRequest
+from tesserabench.v1.run_pb2 import RunState
+
+_DEFAULT_FAIL_ON = "minor"
+
+
+@command(
+    "gate",
+    examples=(
+        ("tbctl gate --run 42 --fail-on major", "end with 10 when run 42 became slower by 5 % or more"),
+        ("tbctl gate --head commit:abc1234 --base branch:main", "judge what was measured already"),
+    ),
+)
+@click.option("--run", type=RUN, metavar="RUN", help="Judge this run against its own baseline.")
+@click.option("--head", metavar="REF", help="Judge this: run:ID, commit:HASH, branch:NAME or baseline:NAME.")
+@click.option("--base", metavar="REF", help="Against this. Default: the base branch that CI or the settings name.")
+@click.option("--suite", default="", metavar="NAME", help="Only this suite. Default: the head's.")
+@policy_options
+@click.option("--allow-empty", is_flag=True, help="Nothing to judge is no error.")
+def gate_command(context: CommandContext, **values: Any) -> Ending:
+    """Judge a finished run, or what was measured for a commit or branch. --fail-on is minor unless told otherwise."""
+    typed = Texts(values=values)
+    run, head = typed.text("run"), typed.text("head")
+    if bool(run) == bool(head):
+        raise UsageProblem("gate wants one of --run RUN and --head REF")
+    policy = policy_of(typed, context.settings, default=_DEFAULT_FAIL_ON)
+    return _gate_run(context, run, typed, policy) if run else _gate_head(context, head, typed, policy)
+
+
+def _gate_run(context: CommandContext, name: str, typed: Texts, policy: Policy) -> Ending:
+    if typed.text("base"):
+        raise UsageProblem("--base goes with --head; a run carries its own baseline (tbctl compare takes any two)")
+    collector = context.collector
+    run = get_run(collector, name)
+    if run.state != RunState.RUN_STATE_FINISHED:
+        number = short_id(name)
+        raise StillPending(f"run {number} is {word(RunState, run.state)}; wait for it: tbctl run watch {number}")
+    comparison = run_comparison(collector, run)
+    if comparison is None:
+        return show(gather(collector, run, policy), context.printer, allow_empty=typed.flag("allow_empty"))
+    outcome = ending(facts_of_run(run, comparison), policy)
+    show_comparison(context.printer, comparison, head=run, gate=gate_body(outcome, policy, comparison, run))
+    return outcome
+
+
+def _gate_head(context: CommandContext, head: str, typed: Texts, policy: Policy) -> Ending:
+    base = typed.text("base") or _base_branch(context)
+    request = CompareRequest(project=context.settings.project, base=base, head=head, suite=typed.text("suite"))
+    comparison = context.collector.call(context.collector.stubs.results.Compare, request)
+    require_series(comparison, allow_empty=typed.flag("allow_empty"))
+    outcome = comparison_ending(comparison, policy)
+    show_comparison(context.printer, comparison, head=None, gate=gate_body(outcome, policy, comparison, None))
+    return outcome
+
+
+def _base_branch(context: CommandContext) -> str:
+    build = detect(os.environ, read_text=lambda path: Path(path).read_text(encoding="utf-8"))
+    branch = build.base or context.settings.base
+    if not branch:
+        raise UsageProblem("there is nothing to judge against; give --base REF, or set base in tessera.yaml")
+    return f"branch:{branch}"

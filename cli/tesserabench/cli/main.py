@@ -1,0 +1,121 @@
+"""The entry point of tbctl, and the one function that turns every ending into an exit status."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+from tesserabench.cli.catalogue import ENTRIES, ROOT_EXAMPLES
+from tesserabench.cli.context import CommandContext
+from tesserabench.cli.errors import CliError
+from tesserabench.cli.exit_codes import DONE, Ending, ExitCode, ExitMode, status_in_mode
+from tesserabench.cli.grammar import LazyGroup, global_options
+
+
+def _show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's callback
+    del parameter
+    if value and not context.resilient_parsing:
+        from tesserabench.cli.commands.version import client_version  # noqa: PLC0415 - package metadata is slow to read
+
+        click.echo(f"tbctl {client_version()}")
+        context.exit()
+
+
+root = LazyGroup(
+    name="tbctl",
+    help=(
+        "Measure GPU and CPU benchmarks across a fleet, and judge whether a change made them slower.\n\n"
+        "stdout carries the result alone; progress and hints go to stderr. Exit codes: tbctl explain."
+    ),
+    entries=ENTRIES,
+    examples=ROOT_EXAMPLES,
+    params=[
+        *global_options(hidden=False),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_show_version,
+            help="Show tbctl's version.",
+        ),
+    ],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def main() -> None:
+    """Run tbctl with the arguments of this process, and end the process with its exit status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run tbctl with `arguments`; the exit status. Nothing is raised, and no traceback is shown without -v."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a crash.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    context = CommandContext()
+    ending = _ending(arguments, context)
+    if ending.code is ExitCode.DONE:
+        return 0
+    mode = _exit_mode(arguments, context)
+    status = status_in_mode(ending, mode)
+    number = f"exit {status}" if status == ending.code else f"exit {status} ({mode} mode; standard {int(ending.code)})"
+    click.echo(f"{number}: {ending.sentence}", err=True)
+    return status
+
+
+def _ending(arguments: Sequence[str], context: CommandContext) -> Ending:
+    try:
+        try:
+            result = root.main(list(arguments), prog_name="tbctl", standalone_mode=False, obj=context)
+        finally:
+            context.close()
+    except CliError as error:
+        for line in error.details:
+            click.echo(line, err=True)
+        return Ending(code=error.code, sentence=error.sentence)
+    except click.UsageError as error:
+        return _usage(error)
+    except click.ClickException as error:
+        return Ending(code=ExitCode.FAILURE, sentence=error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        return Ending(code=ExitCode.INTERRUPTED, sentence="interrupted")
+    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is becomes one line and a status
+        return _unexpected(error, verbose=context.verbose)
+    return result if isinstance(result, Ending) else DONE
+
+
+def _usage(error: click.UsageError) -> Ending:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return Ending(code=ExitCode.USAGE, sentence="no command was given")
+    if error.ctx is not None:
+        click.echo(f"Help: {error.ctx.command_path} --help", err=True)
+    return Ending(code=ExitCode.USAGE, sentence=error.format_message())
+
+
+def _unexpected(error: Exception, *, verbose: bool) -> Ending:
+    if verbose:
+        import traceback  # noqa: PLC0415 - needed only here
+
+        traceback.print_exception(error)
+    remedy = "" if verbose else "; run it again with -v to see where"
+    text = " ".join(str(error).split())
+    return Ending(code=ExitCode.FAILURE, sentence=f"unexpected {type(error).__name__}: {text}{remedy}")
+
+
+def _exit_mode(arguments: Sequence[str], context: CommandContext) -> ExitMode:
+    """The scale of the status, as far as it can be known: what is broken may be the settings themselves."""
+    words = [*arguments, ""]
+    given = [word.partition("=")[2] for word in words if word.startswith("--exit-mode=")]
+    given += [words[place + 1] for place, word in enumerate(arguments) if word == "--exit-mode"]
+    for text in given:
+        if text in list(ExitMode):
+            return ExitMode(text)
+    try:
+        return context.settings.exit_mode
+    except CliError:
+        text = os.environ.get("TBCTL_EXIT_MODE", "")
+        return ExitMode(text) if text in list(ExitMode) else ExitMode.STANDARD

@@ -1,0 +1,1 @@
+"""What tbctl writes: tables for people; JSON, YAML and CSV for programs."""

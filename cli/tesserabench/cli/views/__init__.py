@@ -1,0 +1,1 @@
+"""How the things of the contract look in a table and as CSV."""

@@ -1,0 +1,1 @@
+"""What people read: quantities with units, verdicts in words, and (later) whole reports."""

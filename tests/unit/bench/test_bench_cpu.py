@@ -1,5 +1,6 @@
 """The CPU device and its suites for real, at sizes that take milliseconds."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -180,3 +181,8 @@ def test_ceilings_are_measured_on_this_cpu() -> None:
 def test_impossible_device_is_refused(spec: str, threads: int | None, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message), open_device(spec, threads=threads):
         pass
+
+
+def test_one_core_is_left_to_the_rest_of_the_machine_by_default() -> None:
+    with open_device("cpu") as device:
+        assert device.environment()["cpu.threads"] == max(1, len(os.sched_getaffinity(0)) - 1)

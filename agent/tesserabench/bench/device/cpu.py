@@ -139,14 +139,17 @@ class CpuDevice:
 
 
 def open(argument: str | None, *, threads: int | None) -> CpuDevice:  # noqa: A001 - read as cpu.open
-    """Open the CPU with a number of threads (all usable cores by default)."""
+    """Open the CPU with a number of threads; by default one core is left to everything else that runs.
+
+    A product over all cores waits for its slowest thread: one disturbed core then disturbs every sample.
+    """
     if argument is not None:
         raise DeviceUnavailable(
             f"device 'cpu:{argument}' does not exist; use 'cpu' and set its number of threads apart"
         )
     if threads is not None and threads < 1:
         raise DeviceUnavailable(f"threads is {threads}; it must be 1 or more")
-    return CpuDevice(threads or usable_cores())
+    return CpuDevice(threads or max(1, usable_cores() - 1))
 
 
 def _pin_threads(wanted: int) -> int | None:

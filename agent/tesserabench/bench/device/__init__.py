@@ -25,8 +25,8 @@ def device_kind(spec: str) -> DeviceKind:
 def open_device(spec: str, *, threads: int | None = None) -> Iterator[Device]:
     """Open `cpu`, `cuda`, `cuda:INDEX`, `simulated` or `simulated:SCENARIO` and close it at the end.
 
-    `threads` is the number of threads of the CPU device (by default all usable cores but one). A scenario is a name, the path
-    of a TOML or JSON file, or TOML or JSON text. Raises DeviceUnavailable when the device cannot be used here.
+    `threads` is the number of threads of the CPU device (by default all usable cores but one). A scenario is a name,
+    the path of a TOML or JSON file, or TOML or JSON text. Raises DeviceUnavailable when the device cannot be used here.
     """
     kind = device_kind(spec)
     argument = spec.partition(":")[2].strip() or None

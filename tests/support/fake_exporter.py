@@ -7,10 +7,11 @@ from typing import Self
 
 
 class FakeExporter:
-    """Serves `text` at /metrics on loopback while entered."""
+    """Serves `text` at /metrics on loopback while entered; an error while `answers` is false."""
 
     def __init__(self, text: str = "") -> None:
         self.text = text
+        self.answers = True
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -38,7 +39,7 @@ class FakeExporter:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = exporter.text.encode()
-                self.send_response(200)
+                self.send_response(200 if exporter.answers else 503)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -4,11 +4,13 @@ Without the library, or without a driver, there are no GPUs, and that is said on
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import psutil
 import structlog
 from tesserabench.agent.host import throttle
 from tesserabench.v1.host_pb2 import Device
@@ -94,7 +96,7 @@ class Gpus:
         mask = self._reasons(uuid)
         state.throttle_reasons.extend(name for name, bit in _REASON_BITS.items() if mask & bit)
         state.throttle_ns.update(self._counters(handle))
-        state.foreign_pids.extend(self.process_ids(uuid))
+        state.foreign_pids.extend(pid for pid in self.process_ids(uuid) if not _is_own(pid))
         return state
 
     def process_ids(self, uuid: str) -> tuple[int, ...]:
@@ -182,6 +184,14 @@ def open_gpus() -> Gpus | None:
         log.info("nvml.absent", reason=f"{error}; this host has no GPU, or no driver")
         return None
     return Gpus(pynvml)
+
+
+def _is_own(pid: int) -> bool:
+    """Whether a process belongs to a worker of this agent: its session is led by a child of ours."""
+    try:
+        return os.getsid(pid) == os.getsid(0) or psutil.Process(os.getsid(pid)).ppid() == os.getpid()
+    except (OSError, psutil.Error):
+        return False
 
 
 def _text(value: str | bytes) -> str:

@@ -126,11 +126,8 @@ class _Track:
         if counted is None:
             remark = "a throttle counter went back: the driver was loaded anew, do not trust this trial"
             return Throttling(kind=throttle.classify({}), fractions={}, remark=remark)
-        if self._samples and throttle.HW_SLOWDOWN not in counted:
-            # No counter exists for this one.
-            counted = {**counted, throttle.HW_SLOWDOWN: self._seen.get(throttle.HW_SLOWDOWN, 0) / self._samples}
-        if self._samples and len(counted) == 1:
-            counted = {reason: count / self._samples for reason, count in self._seen.items()} | dict(counted)
+        if not counted and self._samples:
+            counted = {reason: count / self._samples for reason, count in self._seen.items()}
         return Throttling(kind=throttle.classify(counted, locked=self._locked), fractions=dict(counted))
 
 

@@ -109,7 +109,8 @@ class Dialogue:
 
     async def _exchange(self) -> Failure | None:
         request = await self._desk.question()
-        request.max_wait.FromNanoseconds(int(self._pace.heartbeat_seconds * 1e9))
+        if request.held or not request.draining:
+            request.max_wait.FromNanoseconds(int(self._pace.heartbeat_seconds * 1e9))
         asked_at = asyncio.get_running_loop().time()
         result = await self._ask(request, asked_at)
         if result is None or isinstance(result, Failure):

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-import grpc
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.api.actor import require_host
+from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.translation import duration, from_json, moment, timestamp, to_json
 from tesserabench.collector.core import fleet
 from tesserabench.collector.core.claims import Assigned
@@ -18,8 +18,6 @@ from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.notices import SYNC_CHANNEL
 from tesserabench.v1 import agent_service_pb2, agent_service_pb2_grpc, run_pb2
 from tesserabench.wire.names import AttemptName, parse_attempt
-
-Context = grpc.aio.ServicerContext
 
 
 class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
@@ -34,7 +32,7 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
     async def Register(  # noqa: N802 - named by the contract
         self,
         request: agent_service_pb2.RegisterRequest,
-        context: Context[agent_service_pb2.RegisterRequest, agent_service_pb2.RegisterResponse],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> agent_service_pb2.RegisterResponse:
         """Take in a new agent process."""
         require_host(request.host)
@@ -55,7 +53,7 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
     async def Sync(  # noqa: N802 - named by the contract
         self,
         request: agent_service_pb2.SyncRequest,
-        context: Context[agent_service_pb2.SyncRequest, agent_service_pb2.SyncResponse],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> agent_service_pb2.SyncResponse:
         """Hear what is true on a host, and answer when there is something to do, at the latest when it asked for."""
         require_host(request.host)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from datetime import datetime
 
-import grpc
 from tesserabench.collector.api import pages
 from tesserabench.collector.api.actor import current_actor
+from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.enums import number, word
 from tesserabench.collector.api.translation import from_json, timestamp
 from tesserabench.collector.core import hosts, suites
@@ -19,8 +19,6 @@ from tesserabench.v1 import host_pb2, host_service_pb2, host_service_pb2_grpc, m
 from tesserabench.wire.names import AttemptName, host_name, parse_host, parse_suite, suite_name
 from tesserabench.wire.reasons import Reason
 
-Context = grpc.aio.ServicerContext
-
 
 class HostService(host_service_pb2_grpc.HostServiceServicer):
     """Serves people who look after machines."""
@@ -32,7 +30,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     async def ListHosts(  # noqa: N802 - named by the contract
         self,
         request: host_service_pb2.ListHostsRequest,
-        context: Context[host_service_pb2.ListHostsRequest, host_service_pb2.ListHostsResponse],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> host_service_pb2.ListHostsResponse:
         """Hosts by name."""
         conditions = parse_conditions(request.conditions, field="conditions")
@@ -55,7 +53,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     async def GetHost(  # noqa: N802 - named by the contract
         self,
         request: host_service_pb2.GetHostRequest,
-        context: Context[host_service_pb2.GetHostRequest, host_pb2.Host],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> host_pb2.Host:
         """One host."""
         async with self._database.transaction() as session:
@@ -64,7 +62,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     async def CordonHost(  # noqa: N802 - named by the contract
         self,
         request: host_service_pb2.CordonHostRequest,
-        context: Context[host_service_pb2.CordonHostRequest, host_pb2.Host],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> host_pb2.Host:
         """Keep a host out of use."""
         return await self._cordon(parse_host(request.name), cordoned=True, reason=request.reason)
@@ -72,7 +70,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     async def UncordonHost(  # noqa: N802 - named by the contract
         self,
         request: host_service_pb2.UncordonHostRequest,
-        context: Context[host_service_pb2.UncordonHostRequest, host_pb2.Host],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> host_pb2.Host:
         """Put a host back into use."""
         return await self._cordon(parse_host(request.name), cordoned=False, reason="")
@@ -86,7 +84,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     async def ListSuites(  # noqa: N802 - named by the contract
         self,
         request: host_service_pb2.ListSuitesRequest,  # noqa: ARG002
-        context: Context[host_service_pb2.ListSuitesRequest, host_service_pb2.ListSuitesResponse],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> host_service_pb2.ListSuitesResponse:
         """Suites that the hosts of the fleet can run."""
         known = await self._suites()
@@ -95,7 +93,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     async def GetSuite(  # noqa: N802 - named by the contract
         self,
         request: host_service_pb2.GetSuiteRequest,
-        context: Context[host_service_pb2.GetSuiteRequest, host_service_pb2.Suite],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> host_service_pb2.Suite:
         """One suite."""
         name = parse_suite(request.name)

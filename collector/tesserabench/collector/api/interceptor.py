@@ -12,6 +12,7 @@ import structlog
 from google.protobuf.message import Message
 from tesserabench.collector.api import access, shape
 from tesserabench.collector.api.actor import set_actor
+from tesserabench.collector.api.calls import Context, Handler
 from tesserabench.collector.api.statuses import code_of, internal_status, status_of
 from tesserabench.collector.core import metrics
 from tesserabench.collector.core.actors import Actor
@@ -28,9 +29,6 @@ UNTIMED = frozenset({"AgentService/Sync", "IngestService/Upload", "RunService/Wa
 """Calls that last as long as they like; their duration says nothing."""
 
 _log = structlog.get_logger(__name__)
-
-Handler = grpc.RpcMethodHandler[Any, Any]
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):

@@ -5,9 +5,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 
-import grpc
 from tesserabench.collector.api import pages
 from tesserabench.collector.api.actor import current_actor, require_project
+from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.enums import word
 from tesserabench.collector.api.translation import (
     from_json,
@@ -35,8 +35,6 @@ WATCH_PAUSE_SECONDS = 0.25
 
 _LOG_PAGE = 1000
 
-Context = grpc.aio.ServicerContext
-
 
 class RunService(run_service_pb2_grpc.RunServiceServicer):
     """Serves people and pipelines that measure."""
@@ -49,7 +47,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def CreateRun(  # noqa: N802 - named by the contract
         self,
         request: run_service_pb2.CreateRunRequest,
-        context: Context[run_service_pb2.CreateRunRequest, run_pb2.Run],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> run_pb2.Run:
         """Ask for a run, or plan it only."""
         project = request.project or DEFAULT_PROJECT
@@ -94,7 +92,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def GetRun(  # noqa: N802 - named by the contract
         self,
         request: run_service_pb2.GetRunRequest,
-        context: Context[run_service_pb2.GetRunRequest, run_pb2.Run],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> run_pb2.Run:
         """One run."""
         return await self._read(parse_run(request.name))
@@ -102,7 +100,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def ListRuns(  # noqa: N802 - named by the contract
         self,
         request: run_service_pb2.ListRunsRequest,
-        context: Context[run_service_pb2.ListRunsRequest, run_service_pb2.ListRunsResponse],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> run_service_pb2.ListRunsResponse:
         """Runs, newest first."""
         project = request.project or current_actor().project
@@ -128,7 +126,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def WatchRun(  # noqa: N802 - named by the contract
         self,
         request: run_service_pb2.WatchRunRequest,
-        context: Context[run_service_pb2.WatchRunRequest, run_service_pb2.WatchRunResponse],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> AsyncIterator[run_service_pb2.WatchRunResponse]:
         """A run's state whenever it changes, until it has finished."""
         run_id = parse_run(request.name)
@@ -153,7 +151,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def ListRunLogs(  # noqa: N802 - named by the contract
         self,
         request: run_service_pb2.ListRunLogsRequest,
-        context: Context[run_service_pb2.ListRunLogsRequest, run_service_pb2.ListRunLogsResponse],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> run_service_pb2.ListRunLogsResponse:
         """Lines that the run's workers wrote."""
         run_id = parse_run(request.name)
@@ -169,7 +167,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def CancelRun(  # noqa: N802 - named by the contract
         self,
         request: run_service_pb2.CancelRunRequest,
-        context: Context[run_service_pb2.CancelRunRequest, run_pb2.Run],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> run_pb2.Run:
         """Stop a run."""
         run_id = parse_run(request.name)
@@ -181,7 +179,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
     async def RetryRun(  # noqa: N802 - named by the contract
         self,
         request: run_service_pb2.RetryRunRequest,
-        context: Context[run_service_pb2.RetryRunRequest, run_pb2.Run],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> run_pb2.Run:
         """Ask for the same measurement again."""
         run_id = parse_run(request.name)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from datetime import datetime
 
-import grpc
 from tesserabench.collector.api import pages
 from tesserabench.collector.api.actor import require_project
+from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.translation import (
     duration,
     from_json,
@@ -22,8 +22,6 @@ from tesserabench.collector.store.tables import Schedule
 from tesserabench.v1 import run_pb2, schedule_service_pb2, schedule_service_pb2_grpc
 from tesserabench.wire.names import parse_schedule, run_name, schedule_name
 
-Context = grpc.aio.ServicerContext
-
 
 class ScheduleService(schedule_service_pb2_grpc.ScheduleServiceServicer):
     """Serves people who measure again and again."""
@@ -35,7 +33,7 @@ class ScheduleService(schedule_service_pb2_grpc.ScheduleServiceServicer):
     async def CreateSchedule(  # noqa: N802 - named by the contract
         self,
         request: schedule_service_pb2.CreateScheduleRequest,
-        context: Context[schedule_service_pb2.CreateScheduleRequest, schedule_service_pb2.Schedule],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> schedule_service_pb2.Schedule:
         """Create a schedule."""
         asked = request.schedule
@@ -58,9 +56,7 @@ class ScheduleService(schedule_service_pb2_grpc.ScheduleServiceServicer):
     async def ListSchedules(  # noqa: N802 - named by the contract
         self,
         request: schedule_service_pb2.ListSchedulesRequest,
-        context: Context[  # noqa: ARG002
-            schedule_service_pb2.ListSchedulesRequest, schedule_service_pb2.ListSchedulesResponse
-        ],
+        context: Context,  # noqa: ARG002
     ) -> schedule_service_pb2.ListSchedulesResponse:
         """A project's schedules by name."""
         project = request.project or DEFAULT_PROJECT
@@ -77,7 +73,7 @@ class ScheduleService(schedule_service_pb2_grpc.ScheduleServiceServicer):
     async def PauseSchedule(  # noqa: N802 - named by the contract
         self,
         request: schedule_service_pb2.PauseScheduleRequest,
-        context: Context[schedule_service_pb2.PauseScheduleRequest, schedule_service_pb2.Schedule],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> schedule_service_pb2.Schedule:
         """Stop a schedule until it is resumed."""
         return await self._pause(request.name, paused=True)
@@ -85,7 +81,7 @@ class ScheduleService(schedule_service_pb2_grpc.ScheduleServiceServicer):
     async def ResumeSchedule(  # noqa: N802 - named by the contract
         self,
         request: schedule_service_pb2.ResumeScheduleRequest,
-        context: Context[schedule_service_pb2.ResumeScheduleRequest, schedule_service_pb2.Schedule],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> schedule_service_pb2.Schedule:
         """Let a paused schedule go on from now."""
         return await self._pause(request.name, paused=False)
@@ -93,9 +89,7 @@ class ScheduleService(schedule_service_pb2_grpc.ScheduleServiceServicer):
     async def DeleteSchedule(  # noqa: N802 - named by the contract
         self,
         request: schedule_service_pb2.DeleteScheduleRequest,
-        context: Context[  # noqa: ARG002
-            schedule_service_pb2.DeleteScheduleRequest, schedule_service_pb2.DeleteScheduleResponse
-        ],
+        context: Context,  # noqa: ARG002
     ) -> schedule_service_pb2.DeleteScheduleResponse:
         """Remove a schedule."""
         name = parse_schedule(request.name)

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-import grpc
 from tesserabench.collector.api.actor import current_actor
+from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.translation import timestamp
 from tesserabench.collector.core.fleet import SCHEMA_VERSIONS
 from tesserabench.collector.core.version import VERSION
 from tesserabench.v1 import run_pb2, system_service_pb2, system_service_pb2_grpc
-
-Context = grpc.aio.ServicerContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +30,7 @@ class SystemService(system_service_pb2_grpc.SystemServiceServicer):
     async def GetServerInfo(  # noqa: N802 - named by the contract
         self,
         request: system_service_pb2.GetServerInfoRequest,  # noqa: ARG002
-        context: Context[system_service_pb2.GetServerInfoRequest, system_service_pb2.ServerInfo],  # noqa: ARG002
+        context: Context,  # noqa: ARG002
     ) -> system_service_pb2.ServerInfo:
         """What this collector is."""
         actor = current_actor()

@@ -1,0 +1,303 @@
+"""The collector as one thing that starts and stops: database, services, web side, and what it does by itself."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import text
+from tesserabench.collector import systemd
+from tesserabench.collector.api.agent_service import AgentService
+from tesserabench.collector.api.host_service import HostService
+from tesserabench.collector.api.interceptor import CallInterceptor
+from tesserabench.collector.api.run_service import RunService
+from tesserabench.collector.api.schedule_service import ScheduleService
+from tesserabench.collector.api.server import GrpcServer, Service, TlsFiles
+from tesserabench.collector.api.system_service import About, SystemService
+from tesserabench.collector.core import fleet, metrics
+from tesserabench.collector.core.attempts import Patience
+from tesserabench.collector.core.tokens import Authenticator
+from tesserabench.collector.core.version import VERSION
+from tesserabench.collector.core.wakeups import Wakeups
+from tesserabench.collector.errors import DatabaseSetupError, UnavailableError
+from tesserabench.collector.settings import Address, Settings
+from tesserabench.collector.store import migrate
+from tesserabench.collector.store.database import Database
+from tesserabench.collector.store.partitions import ensure_partitions
+from tesserabench.collector.store.server import PgProvider
+from tesserabench.collector.web import app as web
+from tesserabench.collector.web import health
+from tesserabench.collector.work.gauges import Gauges
+from tesserabench.collector.work.leases import LeaseKeeper
+from tesserabench.collector.work.rounds import repeat
+from tesserabench.collector.work.schedules import Scheduler
+from tesserabench.v1 import (
+    agent_service_pb2_grpc,
+    host_service_pb2_grpc,
+    run_service_pb2_grpc,
+    schedule_service_pb2_grpc,
+    system_service_pb2_grpc,
+)
+from tesserabench.wire.reasons import Reason
+
+ADDRESSES = "addresses.json"
+_SCHEDULE_CHECK_SECONDS = 1.0
+_PARTITION_CHECK_SECONDS = 6 * 3600.0
+
+_log = structlog.get_logger(__name__)
+
+Clock = Callable[[], datetime]
+Work = Coroutine[Any, Any, None]
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where a running collector listens, as HOST:PORT."""
+
+    grpc: str
+    web: str
+
+
+class Collector:
+    """One replica. `start`, then `stop`; `failed` tells when something in it has broken for good."""
+
+    def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._provider = PgProvider(
+            dsn=settings.database_dsn.get_secret_value(), folder=settings.state_dir / "postgres"
+        )
+        self._addresses: Addresses | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where it listens; known once `start` has returned."""
+        assert self._addresses is not None, "start it first"
+        return self._addresses
+
+    async def start(self) -> None:
+        """Return once every service answers.
+
+        Raises:
+            DatabaseSetupError: there is no database to work with; the message says what to do.
+            UnavailableError: the database does not answer.
+            OSError: a port is taken or the state folder cannot be written.
+        """
+        ready = asyncio.Event()
+        self._running = asyncio.create_task(self._run(ready), name="collector")
+        waiting = asyncio.create_task(ready.wait())
+        try:
+            await asyncio.wait({self._running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+        finally:
+            waiting.cancel()
+        if not ready.is_set():
+            await self._running
+
+    async def failed(self) -> None:
+        """Return, or raise what broke it, when the collector has ended without being asked to."""
+        assert self._running is not None, "start it first"
+        await asyncio.wait({self._running})
+        if not self._stopping.is_set():
+            await self._running
+
+    async def stop(self) -> None:
+        """End in order: tell probes, let running calls end, stop the work, then the database if it is ours."""
+        self._stopping.set()
+        if self._running is not None:
+            with suppress(asyncio.CancelledError):
+                await self._running
+
+    async def _run(self, ready: asyncio.Event) -> None:
+        settings = self._settings
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (settings.state_dir / ADDRESSES).unlink(missing_ok=True)
+        metrics.LIMIT.maximum = settings.max_series
+        metrics.BUILD_INFO.labels(VERSION).set(1)
+        dsn = await _unless(self._stopping, self._provider.start())
+        if dsn is None:
+            await self._provider.stop()
+            return
+        try:
+            revision = await asyncio.to_thread(_migrated, dsn, migrating=settings.migrate_on_start)
+            database = Database(dsn, pool_size=settings.database_pool_size)
+            try:
+                await self._serve(database, revision, ready)
+            finally:
+                await database.close()
+        finally:
+            await self._provider.stop()
+
+    async def _serve(self, database: Database, revision: str, ready: asyncio.Event) -> None:
+        settings = self._settings
+        wakeups = Wakeups(database)
+        pulse = health.Pulse()
+        checks: dict[str, health.Check] = {"database": database.ping}
+        server = web.WebServer(web.build(health.routes(pulse, checks)), settings.web_address)
+        web_port = server.bind()
+        web_address = str(Address(settings.web_address.host, web_port))
+        about = About(web_url=settings.web_url or f"http://{web_address}", database_revision=revision)
+        grpc_server = self._grpc_server(database, wakeups, about)
+        grpc_port = await grpc_server.start()
+        checks["schema"] = _schema_check(database, revision)
+        checks["grpc"] = _serving_check(grpc_server)
+        self._addresses = Addresses(grpc=str(Address(settings.grpc_address.host, grpc_port)), web=web_address)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job, name=name) for name, job in self._jobs(database, wakeups, pulse).items()]
+            serving = group.create_task(server.run(), name="web")
+            _write_addresses(settings.state_dir / ADDRESSES, self._addresses)
+            systemd.notify("READY=1", f"STATUS=gRPC on {self._addresses.grpc}, pages on http://{web_address}/")
+            _log.info("collector.started", grpc=self._addresses.grpc, web=web_address, version=VERSION)
+            ready.set()
+            await self._stopping.wait()
+            await self._wind_down(grpc_server, wakeups)
+            server.stop()
+            await serving
+            for task in tasks:
+                task.cancel()
+        (settings.state_dir / ADDRESSES).unlink(missing_ok=True)
+        _log.info("collector.stopped")
+
+    async def _wind_down(self, grpc_server: GrpcServer, wakeups: Wakeups) -> None:
+        systemd.notify("STOPPING=1")
+        _log.info("collector.stopping")
+        await grpc_server.drain()
+        wakeups.close()
+        await grpc_server.stop(self._settings.stop_seconds)
+
+    def _grpc_server(self, database: Database, wakeups: Wakeups, about: About) -> GrpcServer:
+        settings = self._settings
+        terms = fleet.Terms(
+            heartbeat_seconds=settings.fleet.heartbeat_seconds,
+            lease_seconds=settings.fleet.lease_seconds,
+            offer_seconds=settings.fleet.offer_seconds,
+        )
+        services = [
+            Service(
+                name="tesserabench.v1.AgentService",
+                servicer=AgentService(database, wakeups, terms, self._clock),
+                add=agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
+            ),
+            Service(
+                name="tesserabench.v1.RunService",
+                servicer=RunService(database, wakeups, self._clock),
+                add=run_service_pb2_grpc.add_RunServiceServicer_to_server,
+            ),
+            Service(
+                name="tesserabench.v1.HostService",
+                servicer=HostService(database, self._clock),
+                add=host_service_pb2_grpc.add_HostServiceServicer_to_server,
+            ),
+            Service(
+                name="tesserabench.v1.ScheduleService",
+                servicer=ScheduleService(database, self._clock),
+                add=schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server,
+            ),
+            Service(
+                name="tesserabench.v1.SystemService",
+                servicer=SystemService(about, self._clock),
+                add=system_service_pb2_grpc.add_SystemServiceServicer_to_server,
+            ),
+        ]
+        authenticator = Authenticator(database, required=settings.auth.mode == "token")
+        tls = None
+        if settings.tls.cert is not None and settings.tls.key is not None:
+            tls = TlsFiles(cert=settings.tls.cert, key=settings.tls.key)
+        return GrpcServer(services, CallInterceptor(authenticator), listen=str(settings.grpc_address), tls=tls)
+
+    def _jobs(self, database: Database, wakeups: Wakeups, pulse: health.Pulse) -> dict[str, Work]:
+        pace = self._settings.fleet
+        patience = Patience(lost_after_seconds=pace.lost_after_seconds, orphan_grace_seconds=pace.orphan_grace_seconds)
+        keeper = LeaseKeeper(database, patience, self._clock)
+        scheduler = Scheduler(database, self._clock)
+        gauges = Gauges(database, self._clock)
+        return {
+            "postgres": self._provider.supervise(),
+            "wakeups": wakeups.run(),
+            "pulse": pulse.run(),
+            "watchdog": systemd.watchdog(),
+            "leases": repeat("leases", pace.check_seconds, keeper.step),
+            "schedules": repeat("schedules", _SCHEDULE_CHECK_SECONDS, scheduler.step),
+            "gauges": repeat("gauges", self._settings.metrics_refresh_seconds, gauges.step),
+            "partitions": repeat("partitions", _PARTITION_CHECK_SECONDS, _partitions_step(database, self._clock)),
+        }
+
+
+_T = TypeVar("_T")
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
+    """What the work gives; none, and the work is cancelled, when the event comes first."""
+    doing = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+        return None
+    finally:
+        for task in (doing, waiting):
+            task.cancel()
+        await asyncio.gather(doing, waiting, return_exceptions=True)
+
+
+def _migrated(dsn: str, *, migrating: bool) -> str:
+    """The schema's revision, which is the one that this release works with."""
+    if migrating:
+        return migrate.upgrade(dsn)
+    revision = migrate.current(dsn)
+    if revision != migrate.head():
+        raise DatabaseSetupError(
+            f"the database's schema is at {revision or 'nothing'}, and this release needs {migrate.head()}; "
+            "run `tesserabench-collector migrate`, or set migrate_on_start = true"
+        )
+    return migrate.head()
+
+
+def _schema_check(database: Database, revision: str) -> health.Check:
+    async def check() -> None:
+        async with database.transaction() as session:
+            found = await session.scalar(text("SELECT version_num FROM alembic_version"))
+        if found != revision:
+            message = f"the schema is at {found}, and this replica works with {revision}; run the newer release"
+            raise UnavailableError(message, reason=Reason.DATABASE_UNAVAILABLE)
+
+    return check
+
+
+def _serving_check(server: GrpcServer) -> health.Check:
+    async def check() -> None:
+        if not server.serving:
+            raise UnavailableError("the gRPC services are stopping", reason=Reason.DATABASE_UNAVAILABLE)
+
+    return check
+
+
+def _partitions_step(database: Database, clock: Clock) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def step() -> None:
+        async with database.transaction() as session:
+            await ensure_partitions(session, clock().date())
+
+    return step
+
+
+def _write_addresses(path: Path, addresses: Addresses) -> None:
+    """Write the file in one step, so that nobody reads half of it."""
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps({"grpc": addresses.grpc, "web": addresses.web, "pid": os.getpid()}) + "\n")
+    beside.replace(path)

@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 # A `_created` series beside each counter doubles what is scraped, and nobody reads it.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call] # the library leaves it untyped
 
 PREFIX = "tesserabench_"
 REGISTRY = CollectorRegistry()

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from tesserabench.collector.core.records import SampleStatistics
+from tesserabench.collector.store.records import SampleStatistics
 
 _LARGEST_EXACT = 1000
 _TAIL = 0.025
@@ -14,10 +15,20 @@ _Z = 1.959963984540054
 _P99_NEEDS = 300
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What samples say, in their unit: the median, its 95 % interval when there is one, and the other statistics."""
+
+    median: float
+    ci_low: float | None
+    ci_high: float | None
+    statistics: SampleStatistics
+
+
 def summarise(
     blocks: Sequence[npt.NDArray[np.float64]],
-) -> list[tuple[float, float | None, float | None, SampleStatistics]]:
-    """Median, its 95 % interval and the other statistics of each block of samples.
+) -> list[Summary]:
+    """The summary of each block of samples.
 
     Args:
         blocks: arrays of shape (n,) with n ≥ 1; those of equal length are computed together.
@@ -25,7 +36,7 @@ def summarise(
     by_length: dict[int, list[int]] = {}
     for position, block in enumerate(blocks):
         by_length.setdefault(len(block), []).append(position)
-    found: dict[int, tuple[float, float | None, float | None, SampleStatistics]] = {}
+    found: dict[int, Summary] = {}
     for positions in by_length.values():
         rows = _summarise_rows(np.stack([blocks[position] for position in positions]))
         found.update(zip(positions, rows, strict=True))
@@ -34,7 +45,7 @@ def summarise(
 
 def _summarise_rows(
     samples: npt.NDArray[np.float64],
-) -> list[tuple[float, float | None, float | None, SampleStatistics]]:
+) -> list[Summary]:
     """The same for samples of shape (m, n)."""
     count = samples.shape[1]
     ordered = np.sort(samples, axis=1)
@@ -45,11 +56,11 @@ def _summarise_rows(
     stdev = ordered.std(axis=1, ddof=1) if count > 1 else None
     rank = interval_rank(count)
     return [
-        (
-            float(median[row]),
-            None if rank is None else float(ordered[row, rank]),
-            None if rank is None else float(ordered[row, count - 1 - rank]),
-            SampleStatistics(
+        Summary(
+            median=float(median[row]),
+            ci_low=None if rank is None else float(ordered[row, rank]),
+            ci_high=None if rank is None else float(ordered[row, count - 1 - rank]),
+            statistics=SampleStatistics(
                 count=count,
                 minimum=float(ordered[row, 0]),
                 q1=float(q1[row]),

@@ -202,6 +202,9 @@ class IngestLog(Table):
     # Case results among the committed records.
     cases: Mapped[int] = mapped_column(server_default=text("0"))
     closed: Mapped[bool] = mapped_column(server_default=text("false"))
+    # What the closing record said.
+    outcome: Mapped[str | None]
+    reason: Mapped[str] = mapped_column(server_default="")
     late: Mapped[bool] = mapped_column(server_default=text("false"))
     updated_at: Mapped[datetime] = _now()
 

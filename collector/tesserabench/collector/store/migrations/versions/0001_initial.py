@@ -376,6 +376,8 @@ def upgrade() -> None:
         sa.Column("committed_sequence", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("cases", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("closed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("late", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["attempt_id"], ["attempt.id"], name="fk_ingest_log_attempt_id", ondelete="CASCADE"),

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -201,7 +202,7 @@ class FakeCollector:
         pacing.lease.FromSeconds(30)
         return pacing
 
-    async def admit(self, context: grpc.aio.ServicerContext, fault: Fault | None) -> None:
+    async def admit(self, context: Any, fault: Fault | None) -> None:
         """Note the token, and refuse the call when a fault is planted or the token is wrong."""
         headers = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
         self.tokens.add(headers.get("authorization", ""))
@@ -211,7 +212,7 @@ class FakeCollector:
             await _refuse(context, fault)
 
 
-async def _refuse(context: grpc.aio.ServicerContext, fault: Fault) -> None:
+async def _refuse(context: Any, fault: Fault) -> None:
     detail = any_pb2.Any()
     detail.Pack(error_details_pb2.ErrorInfo(reason=fault.reason, domain=DOMAIN))
     status = status_pb2.Status(code=fault.code.value[0], message=fault.message, details=[detail])
@@ -223,11 +224,11 @@ class _AgentServicer(AgentServiceServicer):
     def __init__(self, collector: FakeCollector) -> None:
         self._collector = collector
 
-    async def Register(self, request, context):  # type: ignore[no-untyped-def,override]  # noqa: ANN001, ANN202, N802
+    async def Register(self, request, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, N802
         await self._collector.admit(context, self._collector.register_fault)
         return await self._collector.register(request)
 
-    async def Sync(self, request, context):  # type: ignore[no-untyped-def,override]  # noqa: ANN001, ANN202, N802
+    async def Sync(self, request, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, N802
         await self._collector.admit(context, self._collector.sync_fault)
         response = await self._collector.sync(request)
         await self._collector.admit(context, self._collector.sync_fault)
@@ -238,7 +239,7 @@ class _SystemServicer(SystemServiceServicer):
     def __init__(self, collector: FakeCollector) -> None:
         self._collector = collector
 
-    async def GetServerInfo(self, _request, context):  # type: ignore[no-untyped-def,override]  # noqa: ANN001, ANN202, N802
+    async def GetServerInfo(self, _request, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, N802
         await self._collector.admit(context, None)
         return system_pb.ServerInfo(version="fake", schema_versions=[1])
 
@@ -247,7 +248,7 @@ class _IngestServicer(IngestServiceServicer):
     def __init__(self, collector: FakeCollector) -> None:
         self._collector = collector
 
-    async def Upload(self, requests, context):  # type: ignore[no-untyped-def,override]  # noqa: ANN001, N802
+    async def Upload(self, requests, context):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, N802
         collector = self._collector
         await collector.admit(context, None)
         key: Key | None = None

@@ -54,7 +54,7 @@ async def connection_line(settings: Settings) -> tuple[bool, str]:
         async with open_channel(settings) as channel:
             call = SystemServiceStub(channel).GetServerInfo
             headers = metadata(token_source(settings))
-            info = await call(GetServerInfoRequest(), timeout=_CALL_SECONDS, metadata=headers, wait_for_ready=True)
+            info = await call(GetServerInfoRequest(), timeout=_CALL_SECONDS, metadata=headers)
     except grpc.aio.AioRpcError as error:
         failure = explain(error)
         advice = f"; {failure.advice}" if failure.advice else "; check the collector's address and that it runs"

@@ -11,7 +11,7 @@ The text of an error names the field or thing, its value and the remedy.
     │   ├── DiskFull           the file system or the file's limit is reached
     │   ├── SpoolFull          the running attempt outgrew the limit of the settings
     │   └── SpoolCorrupt       the file is damaged
-    ├── LinkError              the connection cannot even be tried
+    ├── LinkError              the connection cannot even be tried (exit 2)
     └── RunnerError            an attempt cannot go on
         ├── AttemptRefused     this host may not or cannot run it; carries an outcome
         ├── DeviceBusy         the device stayed in use by others
@@ -65,6 +65,8 @@ class SpoolCorrupt(SpoolError):  # noqa: N818 - says what is the matter
 
 class LinkError(AgentError):
     """The connection cannot even be tried."""
+
+    exit_code = 2
 
 
 class RunnerError(AgentError):

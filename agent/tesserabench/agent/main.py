@@ -30,13 +30,13 @@ _log_format = click.option("--log-format", type=click.Choice(["console", "json"]
 @_log_format
 @click.pass_context
 def cli(context: click.Context, config: Path | None, log_format: str | None) -> None:
-    r"""Measures on this host what a TesseraBench collector asks for. Without a command it runs.
+    """Measures on this host what a TesseraBench collector asks for; without a command it runs.
 
     \b
     Examples:
       tesserabench-agent check --config agent.toml
       tesserabench-agent run --config /etc/tesserabench/agent.toml --log-format json
-    """
+    """  # noqa: D301 - click reads the \b that keeps lines apart
     context.obj = (config, log_format)
     if context.invoked_subcommand is None:
         context.invoke(run)
@@ -47,12 +47,12 @@ def cli(context: click.Context, config: Path | None, log_format: str | None) -> 
 @_log_format
 @click.pass_context
 def run(context: click.Context, config: Path | None = None, log_format: str | None = None) -> None:
-    r"""Run until SIGTERM, which drains; a second SIGTERM stops at once.
+    """Run until SIGTERM, which drains; a second SIGTERM stops at once.
 
     \b
     Example:
       tesserabench-agent run --config agent.toml
-    """
+    """  # noqa: D301 - as above
     loaded = _load(context, config, log_format)
     configure(loaded.settings.log_format)
     asyncio.run(_run(loaded))
@@ -62,12 +62,12 @@ def run(context: click.Context, config: Path | None = None, log_format: str | No
 @_config
 @click.pass_context
 def check(context: click.Context, config: Path | None = None) -> None:
-    r"""Print the effective settings and the inventory, and try the connection. Changes nothing.
+    """Print the effective settings and the inventory, and try the connection. Changes nothing.
 
     \b
     Example:
       tesserabench-agent check --config agent.toml
-    """
+    """  # noqa: D301 - as above
     from tesserabench.agent.check import check as check_host  # noqa: PLC0415 - help must not wait for gRPC
 
     loaded = _load(context, config, None)

@@ -167,6 +167,8 @@ def _show(value: Any) -> str:
         return "(hidden)"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
     if isinstance(value, Mapping):
         return ",".join(f"{name}={item}" for name, item in value.items())
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -122,13 +122,8 @@ def _origin(key: str, file: Path | None, flags: Mapping[str, Any], in_file: Mapp
         return "flag"
     if os.environ.get(variable_of(key)):
         return f"variable {variable_of(key)}"
-    parts = key.split(".")
-    for end in range(len(parts), 0, -1):
-        parent = ".".join(parts[:end])
-        if os.environ.get(variable_of(parent)):
-            return f"variable {variable_of(parent)}"
-        if _look_up(in_file, parent)[0]:
-            return f"file {file}"
+    if _look_up(in_file, key)[0]:
+        return f"file {file}"
     return "default"
 
 

@@ -1,0 +1,278 @@
+"""How a measured run gets its verdict.
+
+Three steps, each of which may be the last before a crash: read what is needed; compute, away from the event loop; write
+everything that follows in one transaction that first looks whether the run still waits. Doing it twice changes nothing.
+
+    first look ──▶ nothing suspected ─────────────────────────────────▶ finished
+              └──▶ confirming run asked for ──▶ (measured) second look ──▶ finished
+                                          └──▶ (not in time) ──▶ finished, the suspicion stays open
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import ParamSpec, Protocol, TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.analysis.compare import Comparison, compare
+from tesserabench.analysis.confirmation import Answer, Confirmation, confirm, unconfirmed
+from tesserabench.analysis.history import RunNoise
+from tesserabench.analysis.policy import Policy
+from tesserabench.analysis.results import ResultSet, SeriesKey
+from tesserabench.analysis.words import Verdict
+from tesserabench.collector.core import baselines, confirmations, endings, findings, results, runs
+from tesserabench.collector.core.actors import COLLECTOR
+from tesserabench.collector.core.comparisons import comparison_json, key_of_entry
+from tesserabench.collector.core.confirmations import Patience, Suspicion
+from tesserabench.collector.core.findings import Findings, Occasion
+from tesserabench.collector.core.references import branch_names, label
+from tesserabench.collector.core.spec import GateSpec, RunSpec
+from tesserabench.collector.errors import CollectorError
+from tesserabench.collector.store import attempts as attempt_store
+from tesserabench.collector.store import comparisons as store
+from tesserabench.collector.store import results as result_store
+from tesserabench.collector.store.database import Database
+from tesserabench.collector.store.tables import Comparison as ComparisonRow
+from tesserabench.collector.store.tables import Project, Run
+from tesserabench.collector.store.words import Outcome, RunState
+from tesserabench.wire.names import run_name
+
+_log = structlog.get_logger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Offload(Protocol):
+    """Computes a function of values somewhere else, so that the event loop goes on."""
+
+    def __call__(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[_T]:
+        """The function's value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What judging any run takes."""
+
+    database: Database
+    offload: Offload
+    clock: Callable[[], datetime]
+    policy: Policy = field(default_factory=Policy)
+    patience: Patience = field(default_factory=lambda: Patience(deadline_seconds=900, limit_seconds=3600))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A run with everything that its verdict rests on."""
+
+    run: Run
+    project: Project
+    hosts: tuple[str, ...]
+    base_run_id: int | None
+    base: ResultSet | None
+    head: ResultSet
+    history: Mapping[SeriesKey, RunNoise]
+    no_base_because: str = ""
+    suspected: tuple[SeriesKey, ...] = ()
+    """What the first look suspected, when it has been taken."""
+    confirming_run: Run | None = None
+    confirming: ResultSet | None = None
+    """What was measured again, when it was."""
+    second: bool = False
+
+
+async def judge(judging: Judging, run_id: int) -> None:
+    """Take the next look at a run: afterwards it has its verdict, or waits for its confirming run."""
+    async with judging.database.transaction() as session:
+        case = await _read(session, run_id)
+    if case is None:
+        return
+    comparison = await judging.offload(compare, case.base, case.head, judging.policy, case.history)
+    if not case.second:
+        await _take_first_look(judging, case, comparison)
+        return
+    answers = await _second_answers(judging, case, comparison)
+    async with judging.database.transaction() as session:
+        run = await _lock(session, run_id)
+        if run is not None:
+            await _cancel_late(session, case, judging.clock())
+            occasion = _occasion(case, run, judging.clock(), case.confirming_run if case.confirming else None)
+            found = await findings.second_look(session, comparison, answers, occasion)
+            await _finish(session, case, found, occasion)
+
+
+async def _read(session: AsyncSession, run_id: int) -> Case | None:
+    """What judging the run needs; none when it waits for nothing."""
+    run = await session.get(Run, run_id, populate_existing=True)
+    if run is None or run.state != RunState.JUDGING:
+        return None
+    project = await session.get(Project, run.project_id)
+    assert project is not None
+    before = await store.find(session, run_id)
+    base, because = await _base(session, run, project, before)
+    head = await results.result_set(session, run)
+    branches = branch_names(baselines.base_branch(run, project), project.default_branch)
+    confirming_run = await store.confirmation_of(session, run_id) if before is not None else None
+    measured_again = confirming_run is not None and confirming_run.state == RunState.FINISHED
+    return Case(
+        run=run,
+        project=project,
+        hosts=tuple(sorted((await result_store.hosts_of(session, run_id)).values())),
+        base_run_id=base.id if base else None,
+        base=await results.result_set(session, base, label=_base_label(run, project, base)) if base else None,
+        head=head,
+        history=await results.history(session, run, branches, [series.key for series in head.series]) if base else {},
+        no_base_because=because,
+        suspected=_suspected(before),
+        confirming_run=confirming_run,
+        confirming=await results.result_set(session, confirming_run) if confirming_run and measured_again else None,
+        second=before is not None,
+    )
+
+
+async def _base(
+    session: AsyncSession, run: Run, project: Project, before: ComparisonRow | None
+) -> tuple[Run | None, str]:
+    """The run to compare with, the same at both looks; and, when a person asked for one that is not there, why not."""
+    if before is not None:
+        return (await session.get(Run, before.base_run_id) if before.base_run_id is not None else None), ""
+    try:
+        return await baselines.base_of(session, run, project), ""
+    except CollectorError as error:
+        return None, error.message
+
+
+def _base_label(run: Run, project: Project, base: Run) -> str:
+    wanted = GateSpec.from_json(run.gate).baseline
+    return label(wanted or f"branch:{baselines.base_branch(run, project)}", base)
+
+
+def _suspected(before: ComparisonRow | None) -> tuple[SeriesKey, ...]:
+    """Series that the first look called regressed; what it stored says which."""
+    if before is None:
+        return ()
+    regressed = (entry for entry in before.content.get("entries", ()) if entry.get("verdict") == "VERDICT_REGRESSED")
+    return tuple(key_of_entry(entry) for entry in regressed if entry.get("primary"))
+
+
+async def _take_first_look(judging: Judging, case: Case, comparison: Comparison) -> None:
+    async with judging.database.transaction() as session:
+        now = judging.clock()
+        run = await _lock(session, case.run.id)
+        if run is None or await store.find(session, run.id) is not None:
+            return
+        occasion = _occasion(case, run, now)
+        found = await findings.first_look(session, comparison, occasion)
+        if not found.suspected:
+            await _finish(session, case, found, occasion)
+            return
+        if GateSpec.from_json(run.gate).confirm and await _ask_again(session, judging, case, found, now):
+            content = comparison_json(found.comparison, now, found.regressions)
+            await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now)
+            run.judged_until = None
+            run.revision_number += 1
+            if run.outcome == Outcome.OK:
+                run.reason = f"measuring {len(found.suspected)} suspected result(s) again"
+            return
+        answers = await _answers_without_asking(run, found)
+        await _finish(session, case, await findings.second_look(session, comparison, answers, occasion), occasion)
+
+
+async def _ask_again(session: AsyncSession, judging: Judging, case: Case, found: Findings, now: datetime) -> bool:
+    suspicion = Suspicion(run=case.run, project=case.project.name, series=found.suspected, hosts=case.hosts)
+    try:
+        async with session.begin_nested():
+            child = await confirmations.ask(session, suspicion, patience=judging.patience, now=now)
+    except CollectorError as error:
+        _log.warning("confirmation.refused", run=case.run.id, why=error.message)
+        return False
+    _log.info("confirmation.asked", run=case.run.id, confirming=child.id, series=len(found.suspected))
+    return True
+
+
+async def _answers_without_asking(run: Run, found: Findings) -> dict[SeriesKey, Confirmation]:
+    if not GateSpec.from_json(run.gate).confirm:
+        return findings.confirmed_at_once(found.suspected, found.comparison)
+    return _unanswered(found.comparison, found.suspected, "The confirming run could not be asked for.")
+
+
+async def _second_answers(judging: Judging, case: Case, comparison: Comparison) -> dict[SeriesKey, Confirmation]:
+    child = case.confirming_run
+    if child is None or case.base is None:
+        return _unanswered(comparison, case.suspected, "There is no confirming run.")
+    if case.confirming is None:
+        why = f"{run_name(child.id)} was not measured within {judging.patience.limit_seconds:.0f} s."
+        return _unanswered(comparison, case.suspected, why)
+    if child.outcome != Outcome.OK and not case.confirming.series:
+        why = f"{run_name(child.id)} ended with {child.outcome}: {child.reason or 'no reason was given'}."
+        return _unanswered(comparison, case.suspected, why)
+    spec = RunSpec.from_json(child.spec)
+    asked = [key for key in case.suspected if confirmations.covers(spec, key)]
+    return await judging.offload(
+        confirm, case.base, case.head, case.confirming, asked, policy=judging.policy, history=case.history
+    )
+
+
+def _unanswered(comparison: Comparison, keys: tuple[SeriesKey, ...], why: str) -> dict[SeriesKey, Confirmation]:
+    judgements = {entry.series.key: entry.judgement for entry in comparison.entries}
+    return {
+        key: Confirmation(answer=Answer.NOT_CONFIRMED, judgement=unconfirmed(judgements[key], why))
+        for key in keys
+        if key in judgements and judgements[key].verdict is Verdict.REGRESSED
+    }
+
+
+async def _cancel_late(session: AsyncSession, case: Case, now: datetime) -> None:
+    child = case.confirming_run
+    if child is not None and child.state != RunState.FINISHED:
+        reason = f"{run_name(case.run.id)} did not wait for it any longer"
+        await runs.cancel(session, child.id, actor=COLLECTOR, reason=reason, now=now)
+
+
+async def _finish(session: AsyncSession, case: Case, found: Findings, occasion: Occasion) -> None:
+    """Store the comparison, the verdict and what follows from it."""
+    run, now, comparison = occasion.run, occasion.now, found.comparison
+    content = comparison_json(comparison, now, found.regressions)
+    await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now)
+    await findings.close_returned(session, comparison, occasion)
+    if comparison.verdict is not Verdict.REGRESSED and not findings.has_open_suspicion(comparison):
+        cases = await result_store.cases_of(session, run.id)
+        await baselines.advance(session, run, case.project, cases=cases, now=now)
+    run.verdict = comparison.verdict.value
+    run.severity = comparison.severity.value if comparison.severity else None
+    run.verdict_reason = case.no_base_because or comparison.summary
+    run.reason = "" if run.outcome == Outcome.OK else run.reason
+    await endings.finish(session, run, now)
+    _log.info("run.judged", run=run.id, verdict=run.verdict, severity=run.severity, base=case.base_run_id)
+
+
+async def _lock(session: AsyncSession, run_id: int) -> Run | None:
+    """The run, locked, if it still waits for its verdict."""
+    run = await attempt_store.lock_run(session, run_id)
+    return run if run is not None and run.state == RunState.JUDGING else None
+
+
+async def give_up(judging: Judging, run_id: int) -> None:
+    """End a run that cannot be judged because of an error of ours: inconclusive, and said so."""
+    async with judging.database.transaction() as session:
+        run = await _lock(session, run_id)
+        if run is not None:
+            run.verdict, run.severity = Verdict.INCONCLUSIVE.value, None
+            run.verdict_reason = "Could not be judged: the collector failed on it. Its log says why; compare the runs."
+            await endings.finish(session, run, judging.clock())
+
+
+def _occasion(case: Case, run: Run, now: datetime, confirming_run: Run | None = None) -> Occasion:
+    return Occasion(
+        run=run,
+        line=baselines.branch_line(run, case.project),
+        base_run_id=case.base_run_id,
+        now=now,
+        confirming_run_id=confirming_run.id if confirming_run else None,
+    )
+
+
+def confirming_since(judging: Judging, now: datetime) -> datetime:
+    """Confirming runs that were asked for before this moment are waited for no longer."""
+    return now - timedelta(seconds=judging.patience.limit_seconds)

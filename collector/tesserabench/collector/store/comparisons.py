@@ -1,0 +1,70 @@
+"""Comparisons that decided verdicts, and runs that wait for one."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+from tesserabench.collector.store.tables import Comparison, Run
+from tesserabench.collector.store.words import RunState, TriggerKind
+
+
+async def find(session: AsyncSession, run_id: int) -> Comparison | None:
+    """The comparison of a run."""
+    statement = select(Comparison).where(Comparison.run_id == run_id)
+    return await session.scalar(statement, execution_options={"populate_existing": True})
+
+
+async def put(
+    session: AsyncSession, run_id: int, *, base_run_id: int | None, content: dict[str, Any], now: datetime
+) -> None:
+    """Store the comparison of a run, in place of one of before."""
+    values = {"base_run_id": base_run_id, "content": content, "created_at": now}
+    statement = insert(Comparison).values(run_id=run_id, **values)
+    await session.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=values))
+
+
+async def claim(
+    session: AsyncSession, *, now: datetime, until: datetime, confirming_since: datetime, limit: int
+) -> list[int]:
+    """Take up to `limit` runs to judge, oldest first, and keep other replicas off them until `until`.
+
+    A run whose confirmation is still being measured is left alone, unless that was asked for before `confirming_since`.
+    """
+    child = aliased(Run)
+    waiting = select(child.id).where(
+        child.parent_id == Run.id,
+        child.trigger == TriggerKind.CONFIRMATION.value,
+        child.state != RunState.FINISHED.value,
+        child.created_at > confirming_since,
+    )
+    statement = (
+        select(Run)
+        .where(
+            Run.state == RunState.JUDGING.value,
+            or_(Run.judged_until.is_(None), Run.judged_until < now),
+            ~waiting.exists(),
+        )
+        .order_by(Run.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    runs = (await session.scalars(statement)).all()
+    for run in runs:
+        run.judged_until = until
+    return [run.id for run in runs]
+
+
+async def put_back(session: AsyncSession, run_id: int, *, until: datetime) -> None:
+    """Leave a run alone until then, and let whoever comes first judge it afterwards."""
+    waits = (Run.id == run_id, Run.state == RunState.JUDGING.value)
+    await session.execute(update(Run).where(*waits).values(judged_until=until))
+
+
+async def confirmation_of(session: AsyncSession, run_id: int) -> Run | None:
+    """The run that is to confirm this one, as it is now."""
+    statement = select(Run).where(Run.parent_id == run_id, Run.trigger == TriggerKind.CONFIRMATION.value)
+    statement = statement.order_by(Run.id.desc()).limit(1).execution_options(populate_existing=True)
+    return await session.scalar(statement)

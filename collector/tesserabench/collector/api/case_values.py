@@ -1,0 +1,212 @@
+"""`CaseFinished` records as values: the hot part of reading an upload."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from tesserabench.collector.api.case_detail import detail_json
+from tesserabench.collector.api.case_samples import checked_samples, packed_columns, split_samples
+from tesserabench.collector.api.enums import word
+from tesserabench.collector.api.field_checks import (
+    LONGEST_NAME,
+    MOST_WORDS,
+    BadFieldError,
+    check_text,
+    name_infinite,
+    optional,
+    time_of,
+)
+from tesserabench.collector.store.records import CaseFinished, CaseIdentity, MetricValue, SampleStatistics
+from tesserabench.collector.store.words import Outcome
+from tesserabench.v1 import ingest_service_pb2 as ingest_pb
+from tesserabench.v1 import measurement_pb2 as pb
+
+_LARGEST_TRIAL = 2**15 - 1
+_MOST_METRICS = 64
+_LONGEST_CASE = 1024
+_LONGEST_REASON = 16_384
+_REMEMBERED_CASES = 20_000
+
+_OUTCOMES = {number: Outcome(word(pb.Outcome, number)) for number in pb.Outcome.values() if number}
+_MODES = {number: word(pb.TimingMode, number) for number in pb.TimingMode.values()}
+_STOPS = {number: word(pb.StopReason, number) or None for number in pb.StopReason.values()}
+_BETTER = {number: word(pb.Better, number) for number in pb.Better.values()}
+
+
+class CaseReader:
+    """Turns `CaseFinished` messages into values.
+
+    Whether samples are finite is looked at once for a whole batch (`samples_are_clean`), because asking NumPy about
+    each thirty of them costs more than all of their other handling; `strict` asks for one record.
+    """
+
+    def __init__(self) -> None:
+        self._remembered: dict[bytes, CaseIdentity] = {}
+        self._blocks: list[bytes] = []
+        self._nanosecond_blocks: list[bytes] = []
+
+    def begin_batch(self) -> None:
+        """Forget the samples of the batch before."""
+        self._blocks = []
+        self._nanosecond_blocks = []
+
+    def samples_are_clean(self) -> bool:
+        """Whether every sample since `begin_batch` is finite, and every time a whole number of nanoseconds."""
+        others = np.frombuffer(b"".join(self._blocks), dtype="<f8")
+        times = np.frombuffer(b"".join(self._nanosecond_blocks), dtype="<f8")
+        # The integer part of NaN is not equal to it, and that of an infinity passes only the second question.
+        return bool(np.isfinite(others).all() and np.isfinite(times).all() and (times == np.rint(times)).all())
+
+    def identity_or_none(self, case: pb.Case) -> CaseIdentity | None:
+        """The case, when it can be told."""
+        try:
+            return self._identity(case)
+        except BadFieldError:
+            return None
+
+    def read(self, record: ingest_pb.Record, time_us: int, latest_us: int, *, strict: bool) -> CaseFinished:
+        """The record as a value.
+
+        Raises:
+            BadFieldError: something in it cannot be taken.
+        """
+        event = record.case_finished
+        if event.trial > _LARGEST_TRIAL:
+            raise BadFieldError("trial", event.trial, f"larger than {_LARGEST_TRIAL}")
+        result = event.result
+        case = self._identity(result.case)
+        mode = _MODES.get(result.mode)
+        if mode is None or (not mode and result.measurements):
+            raise BadFieldError("result.mode", result.mode, "missing, or one that this collector does not know")
+        outcome = _OUTCOMES.get(result.outcome)
+        if outcome is None:
+            raise BadFieldError("result.outcome", result.outcome, "missing, or one that this collector does not know")
+        return CaseFinished(
+            sequence=record.sequence,
+            time_us=time_us,
+            trial=event.trial,
+            case=case,
+            mode=mode,
+            outcome=outcome,
+            reason=check_text(result.reason, "result.reason", _LONGEST_REASON),
+            stop_reason=_STOPS.get(result.stop_reason),
+            measured_us=time_of(result, "end_time", latest_us) if result.HasField("end_time") else time_us,
+            detail_json=detail_json(result),
+            values=self._values(result.measurements, strict=strict),
+        )
+
+    def _identity(self, case: pb.Case) -> CaseIdentity:
+        key = case.SerializeToString()
+        identity = self._remembered.get(key)
+        if identity is None:
+            identity = _checked_identity(case)
+            if len(self._remembered) >= _REMEMBERED_CASES:
+                self._remembered.clear()
+            self._remembered[key] = identity
+        return identity
+
+    def _values(self, measurements: Any, *, strict: bool) -> tuple[MetricValue, ...]:
+        if len(measurements) > _MOST_METRICS:
+            raise BadFieldError("result.measurements", len(measurements), f"at most {_MOST_METRICS} are taken")
+        values = tuple([self._value(metric, index, strict=strict) for index, metric in enumerate(measurements)])
+        if len(values) > 1 and len({value.metric for value in values}) < len(values):
+            raise BadFieldError("result.measurements", [value.metric for value in values], "a metric comes twice")
+        return values
+
+    def _value(self, metric: pb.Measurement, index: int, *, strict: bool) -> MetricValue:
+        name, unit = metric.metric, metric.unit
+        if not (0 < len(name) <= LONGEST_NAME and 0 < len(unit) <= LONGEST_NAME) or "\x00" in name or "\x00" in unit:
+            field = f"result.measurements[{index}]"
+            raise BadFieldError(field, (name, unit), f"metric and unit are 1 to {LONGEST_NAME} characters without NUL")
+        value = metric.value
+        ci_low = optional(metric, "ci_low")
+        ci_high = optional(metric, "ci_high")
+        if not math.isfinite(value + (ci_low or 0.0) + (ci_high or 0.0)):
+            name_infinite(metric, ("value", "ci_low", "ci_high"), f"result.measurements[{index}]")
+        samples = columns = None
+        if metric.HasField("samples"):
+            samples, columns = self._samples(metric.samples, unit, index, strict=strict)
+        return MetricValue(
+            metric=name,
+            unit=unit,
+            better=_BETTER.get(metric.better, ""),
+            primary=metric.primary,
+            value=value,
+            ci_low=ci_low,
+            ci_high=ci_high,
+            statistics=_statistics(metric.statistics, index) if metric.statistics.count else None,
+            samples=samples,
+            columns=columns,
+        )
+
+    def _samples(
+        self, samples: pb.Samples, unit: str, index: int, *, strict: bool
+    ) -> tuple[bytes | None, bytes | None]:
+        values, others = split_samples(samples)
+        field = f"result.measurements[{index}].samples"
+        if strict:
+            values = checked_samples(values, unit, field)
+        if unit == "ns":
+            self._nanosecond_blocks.append(values)
+        else:
+            self._blocks.append(values)
+        return values or None, packed_columns(samples, len(values) // 8, field) if others else None
+
+
+_STATISTICS = (
+    *("min", "p5", "q1", "q3", "p95", "p99", "max", "mean", "stdev", "mad"),
+    *("effective_count", "autocorrelation", "drift"),
+)
+
+
+def _statistics(message: pb.Statistics, index: int) -> SampleStatistics:
+    statistics = SampleStatistics(
+        count=message.count,
+        minimum=message.min,
+        q1=message.q1,
+        q3=message.q3,
+        maximum=message.max,
+        mean=message.mean,
+        stdev=optional(message, "stdev"),
+        p5=optional(message, "p5"),
+        p95=optional(message, "p95"),
+        p99=optional(message, "p99"),
+        mad=optional(message, "mad"),
+        effective_count=optional(message, "effective_count"),
+        autocorrelation=optional(message, "autocorrelation"),
+        drift=optional(message, "drift"),
+    )
+    total = (
+        statistics.minimum + statistics.q1 + statistics.q3 + statistics.maximum + statistics.mean
+        + (statistics.stdev or 0.0) + (statistics.p5 or 0.0) + (statistics.p95 or 0.0) + (statistics.p99 or 0.0)
+        + (statistics.mad or 0.0) + (statistics.effective_count or 0.0) + (statistics.autocorrelation or 0.0)
+        + (statistics.drift or 0.0)
+    )  # fmt: skip
+    if not math.isfinite(total):
+        name_infinite(message, _STATISTICS, f"result.measurements[{index}].statistics")
+    return statistics
+
+
+def _checked_identity(case: pb.Case) -> CaseIdentity:
+    if not case.id:
+        raise BadFieldError("result.case.id", None, "missing")
+    parameters = dict(case.parameters)
+    if len(parameters) > MOST_WORDS:
+        raise BadFieldError("result.case.parameters", len(parameters), f"at most {MOST_WORDS} are taken")
+    for name, text in parameters.items():
+        check_text(name, "result.case.parameters (a name)", LONGEST_NAME)
+        check_text(text, f"result.case.parameters[{name}]", _LONGEST_CASE)
+    identity = {
+        "id": check_text(case.id, "result.case.id", _LONGEST_CASE),
+        "suite": check_text(case.suite, "result.case.suite", LONGEST_NAME),
+        "benchmark": check_text(case.benchmark, "result.case.benchmark", LONGEST_NAME),
+        "parameters": parameters,
+    }
+    return CaseIdentity(
+        case_id=case.id,
+        suite=case.suite,
+        benchmark=case.benchmark,
+        parameters=parameters,
+        static_json='{"case":' + json.dumps(identity, separators=(",", ":")),
+    )

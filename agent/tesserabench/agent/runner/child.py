@@ -65,6 +65,7 @@ def run(order: dict[str, Any], observer: PipeObserver) -> None:
     """Measure what the order says; its end is a `result` or a `failed` message."""
     from tesserabench.bench import (  # noqa: PLC0415 - NumPy starts its threads only under the limits set above
         DeviceUnavailable,
+        ScenarioError,
         SelectionError,
         TrialPlan,
         measure_trial,
@@ -78,7 +79,7 @@ def run(order: dict[str, Any], observer: PipeObserver) -> None:
             observer.send("opened", device=encode(device.info), state=encode(device.state()))
             result = measure_trial(plan, device, observer=observer)
             observer.send("result", result=result.without_measurements().to_dict(), state=encode(device.state()))
-    except (SelectionError, DeviceUnavailable) as error:
+    except (SelectionError, DeviceUnavailable, ScenarioError) as error:
         observer.send("failed", outcome="unsupported", reason=str(error))
 
 

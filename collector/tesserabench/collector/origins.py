@@ -43,7 +43,7 @@ class Sources:
         for parent in parents:
             if os.environ.get(variable_of(parent)):
                 return f"variable {variable_of(parent)}"
-        if self.path is not None and any(_stands_in(self.in_file, parent) for parent in parents):
+        if self.path is not None and _stands_in(self.in_file, key):
             return f"file {self.path}"
         return "default"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tesserabench.collector.errors import invalid_field
 
-_CONDITION = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_./-]*)\s*(!=|>=|<=|=|>|<)\s*(\S.*?)\s*")
+_CONDITION = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_./-]*)\s*(!=|>=|<=|=|>|<)\s*([^\s=<>!].*?)\s*")
 _FLAG = re.compile(r"\s*(!?)\s*([A-Za-z_][A-Za-z0-9_./-]*)\s*")
 _VERSION_PARTS = re.compile(r"[0-9]+")
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from tesserabench.collector import systemd
 from tesserabench.collector.api.agent_service import AgentService
 from tesserabench.collector.api.host_service import HostService
+from tesserabench.collector.api.ingest_service import IngestService
 from tesserabench.collector.api.interceptor import CallInterceptor
 from tesserabench.collector.api.run_service import RunService
 from tesserabench.collector.api.schedule_service import ScheduleService
@@ -22,6 +23,7 @@ from tesserabench.collector.api.server import GrpcServer, Service, TlsFiles
 from tesserabench.collector.api.system_service import About, SystemService
 from tesserabench.collector.core import fleet, metrics
 from tesserabench.collector.core.attempts import Patience
+from tesserabench.collector.core.ingest import Ingest
 from tesserabench.collector.core.tokens import Authenticator
 from tesserabench.collector.core.version import VERSION
 from tesserabench.collector.core.wakeups import Wakeups
@@ -40,6 +42,7 @@ from tesserabench.collector.work.schedules import Scheduler
 from tesserabench.v1 import (
     agent_service_pb2_grpc,
     host_service_pb2_grpc,
+    ingest_service_pb2_grpc,
     run_service_pb2_grpc,
     schedule_service_pb2_grpc,
     system_service_pb2_grpc,
@@ -152,13 +155,15 @@ class Collector:
         web_port = server.bind()
         web_address = str(Address(settings.web_address.host, web_port))
         about = About(web_url=settings.web_url or f"http://{web_address}", database_revision=revision)
-        grpc_server = self._grpc_server(database, wakeups, about)
+        ingest = Ingest(database, self._clock)
+        grpc_server = self._grpc_server(database, wakeups, ingest, about)
         grpc_port = await grpc_server.start()
         checks["schema"] = _schema_check(database, revision)
         checks["grpc"] = _serving_check(grpc_server)
         self._addresses = Addresses(grpc=str(Address(settings.grpc_address.host, grpc_port)), web=web_address)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(job, name=name) for name, job in self._jobs(database, wakeups, pulse).items()]
+            jobs = self._jobs(database, wakeups, ingest, pulse)
+            tasks = [group.create_task(job, name=name) for name, job in jobs.items()]
             serving = group.create_task(server.run(), name="web")
             _write_addresses(settings.state_dir / ADDRESSES, self._addresses)
             systemd.notify("READY=1", f"STATUS=gRPC on {self._addresses.grpc}, pages on http://{web_address}/")
@@ -180,7 +185,7 @@ class Collector:
         wakeups.close()
         await grpc_server.stop(self._settings.stop_seconds)
 
-    def _grpc_server(self, database: Database, wakeups: Wakeups, about: About) -> GrpcServer:
+    def _grpc_server(self, database: Database, wakeups: Wakeups, ingest: Ingest, about: About) -> GrpcServer:
         settings = self._settings
         terms = fleet.Terms(
             heartbeat_seconds=settings.fleet.heartbeat_seconds,
@@ -192,6 +197,11 @@ class Collector:
                 name="tesserabench.v1.AgentService",
                 servicer=AgentService(database, wakeups, terms, self._clock),
                 add=agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
+            ),
+            Service(
+                name="tesserabench.v1.IngestService",
+                servicer=IngestService(ingest),
+                add=ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
             ),
             Service(
                 name="tesserabench.v1.RunService",
@@ -220,7 +230,7 @@ class Collector:
             tls = TlsFiles(cert=settings.tls.cert, key=settings.tls.key)
         return GrpcServer(services, CallInterceptor(authenticator), listen=str(settings.grpc_address), tls=tls)
 
-    def _jobs(self, database: Database, wakeups: Wakeups, pulse: health.Pulse) -> dict[str, Work]:
+    def _jobs(self, database: Database, wakeups: Wakeups, ingest: Ingest, pulse: health.Pulse) -> dict[str, Work]:
         pace = self._settings.fleet
         patience = Patience(lost_after_seconds=pace.lost_after_seconds, orphan_grace_seconds=pace.orphan_grace_seconds)
         keeper = LeaseKeeper(database, patience, self._clock)
@@ -229,6 +239,7 @@ class Collector:
         return {
             "postgres": self._provider.supervise(),
             "wakeups": wakeups.run(),
+            "ingest": ingest.run(),
             "pulse": pulse.run(),
             "watchdog": systemd.watchdog(),
             "leases": repeat("leases", pace.check_seconds, keeper.step),

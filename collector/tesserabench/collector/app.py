@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,50 +13,26 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import text
 from tesserabench.collector import systemd
-from tesserabench.collector.api.agent_service import AgentService
-from tesserabench.collector.api.host_service import HostService
-from tesserabench.collector.api.ingest_service import IngestService
 from tesserabench.collector.api.interceptor import CallInterceptor
-from tesserabench.collector.api.run_service import RunService
-from tesserabench.collector.api.schedule_service import ScheduleService
-from tesserabench.collector.api.server import GrpcServer, Service, TlsFiles
-from tesserabench.collector.api.system_service import About, SystemService
-from tesserabench.collector.core import fleet, metrics
-from tesserabench.collector.core.attempts import Patience
-from tesserabench.collector.core.ingest import Ingest
+from tesserabench.collector.api.server import GrpcServer, TlsFiles
+from tesserabench.collector.api.system_service import About
+from tesserabench.collector.assembly import Clock, Parts, jobs, parts, services
+from tesserabench.collector.core import metrics
 from tesserabench.collector.core.tokens import Authenticator
 from tesserabench.collector.core.version import VERSION
-from tesserabench.collector.core.wakeups import Wakeups
 from tesserabench.collector.errors import DatabaseSetupError, UnavailableError
 from tesserabench.collector.settings import Address, Settings
 from tesserabench.collector.store import migrate
 from tesserabench.collector.store.database import Database
-from tesserabench.collector.store.partitions import ensure_partitions
 from tesserabench.collector.store.server import PgProvider
 from tesserabench.collector.web import app as web
 from tesserabench.collector.web import health
-from tesserabench.collector.work.gauges import Gauges
-from tesserabench.collector.work.leases import LeaseKeeper
-from tesserabench.collector.work.rounds import repeat
-from tesserabench.collector.work.schedules import Scheduler
-from tesserabench.v1 import (
-    agent_service_pb2_grpc,
-    host_service_pb2_grpc,
-    ingest_service_pb2_grpc,
-    run_service_pb2_grpc,
-    schedule_service_pb2_grpc,
-    system_service_pb2_grpc,
-)
 from tesserabench.wire.reasons import Reason
 
 ADDRESSES = "addresses.json"
-_SCHEDULE_CHECK_SECONDS = 1.0
-_PARTITION_CHECK_SECONDS = 6 * 3600.0
 
 _log = structlog.get_logger(__name__)
-
-Clock = Callable[[], datetime]
-Work = Coroutine[Any, Any, None]
+_T = TypeVar("_T")
 
 
 def utc_now() -> datetime:
@@ -78,9 +54,8 @@ class Collector:
     def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
         self._settings = settings
         self._clock = clock
-        self._provider = PgProvider(
-            dsn=settings.database_dsn.get_secret_value(), folder=settings.state_dir / "postgres"
-        )
+        dsn = settings.database_dsn.get_secret_value()
+        self._provider = PgProvider(dsn=dsn, folder=settings.state_dir / "postgres")
         self._addresses: Addresses | None = None
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -140,116 +115,62 @@ class Collector:
             revision = await asyncio.to_thread(_migrated, dsn, migrating=settings.migrate_on_start)
             database = Database(dsn, pool_size=settings.database_pool_size)
             try:
-                await self._serve(database, revision, ready)
+                await self._serve(parts(settings, self._clock, database), revision, ready)
             finally:
                 await database.close()
         finally:
             await self._provider.stop()
+            _log.info("collector.stopped")
 
-    async def _serve(self, database: Database, revision: str, ready: asyncio.Event) -> None:
+    async def _serve(self, of: Parts, revision: str, ready: asyncio.Event) -> None:
         settings = self._settings
-        wakeups = Wakeups(database)
-        pulse = health.Pulse()
-        checks: dict[str, health.Check] = {"database": database.ping}
-        server = web.WebServer(web.build(health.routes(pulse, checks)), settings.web_address)
-        web_port = server.bind()
-        web_address = str(Address(settings.web_address.host, web_port))
+        checks: dict[str, health.Check] = {"database": of.database.ping}
+        web_server = web.WebServer(web.build(health.routes(of.pulse, checks)), settings.web_address)
+        web_address = str(Address(settings.web_address.host, web_server.bind()))
         about = About(web_url=settings.web_url or f"http://{web_address}", database_revision=revision)
-        ingest = Ingest(database, self._clock)
-        grpc_server = self._grpc_server(database, wakeups, ingest, about)
+        grpc_server = self._grpc_server(of, about)
         grpc_port = await grpc_server.start()
-        checks["schema"] = _schema_check(database, revision)
+        checks["schema"] = _schema_check(of.database, revision)
         checks["grpc"] = _serving_check(grpc_server)
         self._addresses = Addresses(grpc=str(Address(settings.grpc_address.host, grpc_port)), web=web_address)
-        async with asyncio.TaskGroup() as group:
-            jobs = self._jobs(database, wakeups, ingest, pulse)
-            tasks = [group.create_task(job, name=name) for name, job in jobs.items()]
-            serving = group.create_task(server.run(), name="web")
-            _write_addresses(settings.state_dir / ADDRESSES, self._addresses)
-            systemd.notify("READY=1", f"STATUS=gRPC on {self._addresses.grpc}, pages on http://{web_address}/")
-            _log.info("collector.started", grpc=self._addresses.grpc, web=web_address, version=VERSION)
-            ready.set()
-            await self._stopping.wait()
-            await self._wind_down(grpc_server, wakeups)
-            server.stop()
-            await serving
-            for task in tasks:
-                task.cancel()
-        (settings.state_dir / ADDRESSES).unlink(missing_ok=True)
-        _log.info("collector.stopped")
+        try:
+            async with asyncio.TaskGroup() as group:
+                supervising = group.create_task(self._provider.supervise(), name="postgres")
+                tasks = [supervising, *(group.create_task(job, name=name) for name, job in jobs(of).items())]
+                serving = group.create_task(web_server.run(), name="web")
+                self._announce(self._addresses)
+                ready.set()
+                await self._stopping.wait()
+                await self._wind_down(grpc_server, of)
+                web_server.stop()
+                await serving
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await grpc_server.stop(0)
+            await of.pool.close()
+            (settings.state_dir / ADDRESSES).unlink(missing_ok=True)
 
-    async def _wind_down(self, grpc_server: GrpcServer, wakeups: Wakeups) -> None:
+    def _announce(self, addresses: Addresses) -> None:
+        _write_addresses(self._settings.state_dir / ADDRESSES, addresses)
+        systemd.notify("READY=1", f"STATUS=gRPC on {addresses.grpc}, pages on http://{addresses.web}/")
+        _log.info("collector.started", grpc=addresses.grpc, web=addresses.web, version=VERSION)
+
+    async def _wind_down(self, grpc_server: GrpcServer, of: Parts) -> None:
         systemd.notify("STOPPING=1")
         _log.info("collector.stopping")
         await grpc_server.drain()
-        wakeups.close()
+        of.wakeups.close()
         await grpc_server.stop(self._settings.stop_seconds)
 
-    def _grpc_server(self, database: Database, wakeups: Wakeups, ingest: Ingest, about: About) -> GrpcServer:
+    def _grpc_server(self, of: Parts, about: About) -> GrpcServer:
         settings = self._settings
-        terms = fleet.Terms(
-            heartbeat_seconds=settings.fleet.heartbeat_seconds,
-            lease_seconds=settings.fleet.lease_seconds,
-            offer_seconds=settings.fleet.offer_seconds,
-        )
-        services = [
-            Service(
-                name="tesserabench.v1.AgentService",
-                servicer=AgentService(database, wakeups, terms, self._clock),
-                add=agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
-            ),
-            Service(
-                name="tesserabench.v1.IngestService",
-                servicer=IngestService(ingest),
-                add=ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
-            ),
-            Service(
-                name="tesserabench.v1.RunService",
-                servicer=RunService(database, wakeups, self._clock),
-                add=run_service_pb2_grpc.add_RunServiceServicer_to_server,
-            ),
-            Service(
-                name="tesserabench.v1.HostService",
-                servicer=HostService(database, self._clock),
-                add=host_service_pb2_grpc.add_HostServiceServicer_to_server,
-            ),
-            Service(
-                name="tesserabench.v1.ScheduleService",
-                servicer=ScheduleService(database, self._clock),
-                add=schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server,
-            ),
-            Service(
-                name="tesserabench.v1.SystemService",
-                servicer=SystemService(about, self._clock),
-                add=system_service_pb2_grpc.add_SystemServiceServicer_to_server,
-            ),
-        ]
-        authenticator = Authenticator(database, required=settings.auth.mode == "token")
+        authenticator = Authenticator(of.database, required=settings.auth.mode == "token")
         tls = None
         if settings.tls.cert is not None and settings.tls.key is not None:
             tls = TlsFiles(cert=settings.tls.cert, key=settings.tls.key)
-        return GrpcServer(services, CallInterceptor(authenticator), listen=str(settings.grpc_address), tls=tls)
-
-    def _jobs(self, database: Database, wakeups: Wakeups, ingest: Ingest, pulse: health.Pulse) -> dict[str, Work]:
-        pace = self._settings.fleet
-        patience = Patience(lost_after_seconds=pace.lost_after_seconds, orphan_grace_seconds=pace.orphan_grace_seconds)
-        keeper = LeaseKeeper(database, patience, self._clock)
-        scheduler = Scheduler(database, self._clock)
-        gauges = Gauges(database, self._clock)
-        return {
-            "postgres": self._provider.supervise(),
-            "wakeups": wakeups.run(),
-            "ingest": ingest.run(),
-            "pulse": pulse.run(),
-            "watchdog": systemd.watchdog(),
-            "leases": repeat("leases", pace.check_seconds, keeper.step),
-            "schedules": repeat("schedules", _SCHEDULE_CHECK_SECONDS, scheduler.step),
-            "gauges": repeat("gauges", self._settings.metrics_refresh_seconds, gauges.step),
-            "partitions": repeat("partitions", _PARTITION_CHECK_SECONDS, _partitions_step(database, self._clock)),
-        }
-
-
-_T = TypeVar("_T")
+        interceptor = CallInterceptor(authenticator)
+        return GrpcServer(services(of, about), interceptor, listen=str(settings.grpc_address), tls=tls)
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
@@ -297,14 +218,6 @@ def _serving_check(server: GrpcServer) -> health.Check:
             raise UnavailableError("the gRPC services are stopping", reason=Reason.DATABASE_UNAVAILABLE)
 
     return check
-
-
-def _partitions_step(database: Database, clock: Clock) -> Callable[[], Coroutine[Any, Any, None]]:
-    async def step() -> None:
-        async with database.transaction() as session:
-            await ensure_partitions(session, clock().date())
-
-    return step
 
 
 def _write_addresses(path: Path, addresses: Addresses) -> None:

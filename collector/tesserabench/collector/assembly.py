@@ -1,0 +1,144 @@
+"""Which parts a collector is made of: the services on its gRPC port and the work that it does by itself."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tesserabench.collector import systemd
+from tesserabench.collector.api.agent_service import AgentService
+from tesserabench.collector.api.host_service import HostService
+from tesserabench.collector.api.ingest_service import IngestService
+from tesserabench.collector.api.run_service import RunService
+from tesserabench.collector.api.schedule_service import ScheduleService
+from tesserabench.collector.api.server import Service
+from tesserabench.collector.api.system_service import About, SystemService
+from tesserabench.collector.core import fleet, regression_gauges
+from tesserabench.collector.core.attempts import Patience
+from tesserabench.collector.core.ingest import Ingest
+from tesserabench.collector.core.judging import Judging
+from tesserabench.collector.core.wakeups import Wakeups
+from tesserabench.collector.settings import Settings
+from tesserabench.collector.store.database import Database
+from tesserabench.collector.store.partitions import ensure_partitions
+from tesserabench.collector.web.health import Pulse
+from tesserabench.collector.work.analysis_pool import AnalysisPool
+from tesserabench.collector.work.detection import Detector
+from tesserabench.collector.work.gauges import Gauges
+from tesserabench.collector.work.leases import LeaseKeeper
+from tesserabench.collector.work.rounds import repeat
+from tesserabench.collector.work.schedules import Scheduler
+from tesserabench.v1 import (
+    agent_service_pb2_grpc,
+    host_service_pb2_grpc,
+    ingest_service_pb2_grpc,
+    run_service_pb2_grpc,
+    schedule_service_pb2_grpc,
+    system_service_pb2_grpc,
+)
+
+_SCHEDULE_CHECK_SECONDS = 1.0
+_PARTITION_CHECK_SECONDS = 6 * 3600.0
+
+Clock = Callable[[], datetime]
+Work = Coroutine[Any, Any, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What services and work share."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    wakeups: Wakeups
+    ingest: Ingest
+    judging: Judging
+    pool: AnalysisPool
+    pulse: Pulse
+
+
+def parts(settings: Settings, clock: Clock, database: Database) -> Parts:
+    """The shared parts around a database; nothing runs yet."""
+    pool = AnalysisPool()
+    return Parts(
+        settings=settings,
+        clock=clock,
+        database=database,
+        wakeups=Wakeups(database),
+        ingest=Ingest(database, clock),
+        judging=Judging(database=database, offload=pool, clock=clock),
+        pool=pool,
+        pulse=Pulse(),
+    )
+
+
+def services(of: Parts, about: About) -> list[Service]:
+    """Every service of the gRPC port."""
+    pace = of.settings.fleet
+    terms = fleet.Terms(
+        heartbeat_seconds=pace.heartbeat_seconds, lease_seconds=pace.lease_seconds, offer_seconds=pace.offer_seconds
+    )
+    return [
+        Service(
+            name="tesserabench.v1.AgentService",
+            servicer=AgentService(of.database, of.wakeups, terms, of.clock),
+            add=agent_service_pb2_grpc.add_AgentServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.IngestService",
+            servicer=IngestService(of.ingest),
+            add=ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.RunService",
+            servicer=RunService(of.database, of.wakeups, of.clock),
+            add=run_service_pb2_grpc.add_RunServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.HostService",
+            servicer=HostService(of.database, of.clock),
+            add=host_service_pb2_grpc.add_HostServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.ScheduleService",
+            servicer=ScheduleService(of.database, of.clock),
+            add=schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.SystemService",
+            servicer=SystemService(about, of.clock),
+            add=system_service_pb2_grpc.add_SystemServiceServicer_to_server,
+        ),
+    ]
+
+
+def jobs(of: Parts) -> dict[str, Work]:
+    """What runs as long as the collector does, by name."""
+    settings = of.settings
+    patience = Patience(
+        lost_after_seconds=settings.fleet.lost_after_seconds,
+        orphan_grace_seconds=settings.fleet.orphan_grace_seconds,
+    )
+    keeper = LeaseKeeper(of.database, patience, of.clock)
+    scheduler = Scheduler(of.database, of.clock)
+    gauges = Gauges(of.database, of.clock, [regression_gauges.refresh])
+    return {
+        "wakeups": of.wakeups.run(),
+        "ingest": of.ingest.run(),
+        "detector": Detector(of.judging).run(),
+        "pulse": of.pulse.run(),
+        "watchdog": systemd.watchdog(),
+        "leases": repeat("leases", settings.fleet.check_seconds, keeper.step),
+        "schedules": repeat("schedules", _SCHEDULE_CHECK_SECONDS, scheduler.step),
+        "gauges": repeat("gauges", settings.metrics_refresh_seconds, gauges.step),
+        "partitions": repeat("partitions", _PARTITION_CHECK_SECONDS, _partitions_step(of.database, of.clock)),
+    }
+
+
+def _partitions_step(database: Database, clock: Clock) -> Callable[[], Work]:
+    async def step() -> None:
+        async with database.transaction() as session:
+            await ensure_partitions(session, clock().date())
+
+    return step

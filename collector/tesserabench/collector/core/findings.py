@@ -85,20 +85,18 @@ async def second_look(
     Args:
         session: The transaction.
         comparison: The first look.
-        confirmations: What measuring again says of each suspected series; others are taken as they are.
+        confirmations: What measuring again says of each regressed series; others are taken as they are.
         occasion: The judged run.
     """
     await store.lock_project(session, occasion.run.project_id)
     regressed = _regressed(comparison)
     ids = await _series_ids(session, occasion.run, regressed)
     rows = await store.newest_of(session, ids.values(), branch=occasion.line, drill=occasion.run.drill)
-    judgements: dict[SeriesKey, Judgement] = {}
+    judgements = {key: confirmation.judgement for key, confirmation in confirmations.items()}
     links: dict[SeriesKey, int] = {}
     for key, entry in regressed.items():
         row = rows.get(ids[key])
         confirmation = confirmations.get(key)
-        if confirmation is not None:
-            judgements[key] = confirmation.judgement
         if row is None:
             continue
         links[key] = row.id

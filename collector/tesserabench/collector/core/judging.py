@@ -75,7 +75,7 @@ class Case:
     history: Mapping[SeriesKey, RunNoise]
     no_base_because: str = ""
     suspected: tuple[SeriesKey, ...] = ()
-    """What the first look suspected, when it has been taken."""
+    """What the first look called regressed, secondary metrics too, when it has been taken."""
     confirming_run: Run | None = None
     confirming: ResultSet | None = None
     """What was measured again, when it was."""
@@ -85,7 +85,7 @@ class Case:
 async def judge(judging: Judging, run_id: int) -> None:
     """Take the next look at a run: afterwards it has its verdict, or waits for its confirming run."""
     async with judging.database.transaction() as session:
-        case = await _read(session, run_id)
+        case = await _read(session, run_id, confirming_since(judging, judging.clock()))
     if case is None:
         return
     comparison = await judging.offload(compare, case.base, case.head, judging.policy, case.history)
@@ -102,19 +102,20 @@ async def judge(judging: Judging, run_id: int) -> None:
             await _finish(session, case, found, occasion)
 
 
-async def _read(session: AsyncSession, run_id: int) -> Case | None:
-    """What judging the run needs; none when it waits for nothing."""
+async def _read(session: AsyncSession, run_id: int, waited_since: datetime) -> Case | None:
+    """What judging the run needs; none when it waits for nothing, or for a confirming run that may still come."""
     run = await session.get(Run, run_id, populate_existing=True)
     if run is None or run.state != RunState.JUDGING:
         return None
-    project = await session.get(Project, run.project_id)
-    assert project is not None
     before = await store.find(session, run_id)
+    confirming_run = await store.confirmation_of(session, run_id) if before is not None else None
+    measured_again = confirming_run is not None and confirming_run.state == RunState.FINISHED
+    if confirming_run is not None and not measured_again and confirming_run.created_at > waited_since:
+        return None
+    project = await session.get_one(Project, run.project_id)
     base, because = await _base(session, run, project, before)
     head = await results.result_set(session, run)
     branches = branch_names(baselines.base_branch(run, project), project.default_branch)
-    confirming_run = await store.confirmation_of(session, run_id) if before is not None else None
-    measured_again = confirming_run is not None and confirming_run.state == RunState.FINISHED
     return Case(
         run=run,
         project=project,
@@ -153,7 +154,7 @@ def _suspected(before: ComparisonRow | None) -> tuple[SeriesKey, ...]:
     if before is None:
         return ()
     regressed = (entry for entry in before.content.get("entries", ()) if entry.get("verdict") == "VERDICT_REGRESSED")
-    return tuple(key_of_entry(entry) for entry in regressed if entry.get("primary"))
+    return tuple(key_of_entry(entry) for entry in regressed)
 
 
 async def _take_first_look(judging: Judging, case: Case, comparison: Comparison) -> None:

@@ -139,7 +139,7 @@ def step(session: AsyncSession, regression: Regression, event: Event, cause: Cau
     regression.state = next_state(RegressionState(before), event).value
     regression.updated_at = cause.now
     note(session, regression, cause)
-    _log.info("regression.changed", regression=regression.id, event=event, before=before, after=regression.state)
+    _log.info("regression.changed", regression=regression.id, what=event, before=before, after=regression.state)
 
 
 def note(session: AsyncSession, regression: Regression, cause: Cause) -> None:

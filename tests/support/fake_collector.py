@@ -68,6 +68,9 @@ class FakeCollector:
         self.questions: list[agent_pb.SyncRequest] = []
         self.headers: list[ingest_pb.UploadHeader] = []
         self.tokens: set[str] = set()
+        """Every authorization header that was seen."""
+        self.refused: list[str] = []
+        """The authorization headers of the calls that were refused."""
         self.stored: dict[Key, Stored] = {}
         self.batches = 0
         self.duplicates = 0
@@ -134,6 +137,11 @@ class FakeCollector:
         """What is committed of an attempt."""
         return self.stored.get(key, Stored())
 
+    @property
+    def held(self) -> dict[Key, agent_pb.HeldAttempt]:
+        """The attempts that the last question listed."""
+        return {(item.name, item.epoch): item for item in self.questions[-1].held} if self.questions else {}
+
     async def until(self, condition: Callable[[], bool], *, seconds: float = 30, what: str = "a condition") -> None:
         """Wait until `condition` holds; the state only changes with calls, so that those wake the waiter."""
         try:
@@ -142,6 +150,10 @@ class FakeCollector:
         except TimeoutError:
             last = self.questions[-1] if self.questions else None
             raise AssertionError(f"waited {seconds} s for {what}; last question: {last}") from None
+
+    async def until_refused(self, authorization: str, *, seconds: float = 30) -> None:
+        """Wait until a call with this header has been refused."""
+        await self.until(lambda: authorization in self.refused, seconds=seconds, what=f"a refusal of {authorization!r}")
 
     async def until_closed(self, key: Key, *, seconds: float = 60) -> ingest_pb.AttemptFinished:
         """Wait for the closing record of an attempt."""
@@ -205,10 +217,14 @@ class FakeCollector:
     async def admit(self, context: Any, fault: Fault | None) -> None:
         """Note the token, and refuse the call when a fault is planted or the token is wrong."""
         headers = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
-        self.tokens.add(headers.get("authorization", ""))
-        if self.token is not None and headers.get("authorization") != f"Bearer {self.token}":
+        authorization = headers.get("authorization", "")
+        self.tokens.add(authorization)
+        if self.token is not None and authorization != f"Bearer {self.token}":
             fault = Fault(code=grpc.StatusCode.UNAUTHENTICATED, reason=Reason.TOKEN_INVALID, message="unknown token")
         if fault is not None:
+            async with self._changed:
+                self.refused.append(authorization)
+                self._changed.notify_all()
             await _refuse(context, fault)
 
 

@@ -48,6 +48,8 @@ class Agent:
         self.roster = Roster()
         self.metrics = AgentMetrics(settings.host)
         self.metrics_address = ""
+        self.spool: Spool | None = None
+        """The disk log, once `run` has opened it."""
         self.ready = asyncio.Event()
         """Set once every part runs."""
         self._notifier = notifier or Notifier()
@@ -82,6 +84,7 @@ class Agent:
             stack.enter_context(state_dir_lock(settings.state_dir))
             spool = await asyncio.to_thread(self._open_spool)
             stack.callback(spool.close)
+            self.spool = spool
             machine = Machine(allowed_kinds(settings.devices), await asyncio.to_thread(open_gpus))
             stack.callback(machine.close)
             stack.enter_context(self._serve_metrics(spool))

@@ -61,7 +61,7 @@ MEANINGS: dict[ExitCode, Meaning] = {
     ExitCode.BENCHMARK_FAILED: Meaning(text="a benchmark failed to execute or gave wrong results", retry="maybe"),
     ExitCode.NO_HOST: Meaning(text="no eligible host before the deadline", retry="yes"),
     ExitCode.ENVIRONMENT: Meaning(
-        text="finished, but the environment was invalid: throttled, busy, device lost, or not comparable",
+        text="finished, but in an invalid environment: throttled, busy, lost, not comparable",
         retry="on another host",
     ),
     ExitCode.INTERRUPTED: Meaning(text="interrupted", retry="-"),

@@ -116,10 +116,9 @@ def _regressed(facts: Facts, policy: Policy) -> Ending | None:
     if facts.verdict != "regressed" or not regression_counts(facts.severity, policy.fail_on):
         return None
     series = "1 regression" if facts.regressions == 1 else f"{facts.regressions or 'some'} regressions"
-    worst = f", worst: {facts.worst}" if facts.worst else ""
-    severity = f"{facts.severity} " if facts.severity else ""
-    sentence = f"gate failed: {series}, {severity}at or above --fail-on {policy.fail_on}{worst}"
-    return Ending(code=ExitCode.REGRESSION, sentence=sentence.replace("  ", " "), severity=facts.severity)
+    worst = f": {facts.worst}" if facts.worst else ""
+    sentence = f"gate failed: {series}, the worst {facts.severity or 'below 2 %'}{worst} (--fail-on {policy.fail_on})"
+    return Ending(code=ExitCode.REGRESSION, sentence=sentence, severity=facts.severity)
 
 
 def _without_host(facts: Facts, policy: Policy) -> Ending | None:

@@ -138,7 +138,12 @@ def _last_line(report: RunReport, printer: Printer) -> str:
     outcome = word(Outcome, run.outcome)
     ended = f"{outcome}{took}" if verdict else f"ended{took}"
     shown = printer.painted(state.upper(), style_of(state))
-    return f"run {short_id(run.name)} {ended}: {shown}{f' - {why}' if why else ''} ({report.ending.sentence})"
+    return f"run {short_id(run.name)} {ended}: {shown}{f' - {why}' if why else ''}; {_gate(report.ending)}"
+
+
+def _gate(ending_: Ending) -> str:
+    """The gate in a few words; the whole sentence stands in the last line on stderr when it is no success."""
+    return ending_.sentence if ending_.code is ExitCode.DONE else f"ends with {int(ending_.code)}"
 
 
 def comparison_ending(comparison: Comparison, policy: Policy) -> Ending:

@@ -21,20 +21,24 @@ _STYLES = {"bad": "31", "good": "32", "warn": "33", "dim": "2", "bold": "1"}
 # No slots: Python 3.11 raises the wrong error when a subscripted generic marks its instance.
 @dataclass(frozen=True, kw_only=True)
 class Column(Generic[Row]):
-    """One column. `value` gives the plain value for CSV; `text` what a table shows, when that differs."""
+    """One column. `value` gives the plain value for CSV; `text` what a table shows, when that differs.
+
+    A `whole` column shows its plain value in a wide table, because its text is a shortened one.
+    """
 
     title: str
     value: Callable[[Row], Plain]
     text: Callable[[Row], str] | None = None
     field: str = ""
     wide: bool = False
+    whole: bool = False
     right: bool = False
     shrink: bool = False
     style: Callable[[Row], str] | None = None
 
-    def shown(self, row: Row) -> str:
+    def shown(self, row: Row, *, wide: bool = False) -> str:
         """The cell of a table; control characters, which a terminal would obey, are replaced."""
-        if self.text is not None:
+        if self.text is not None and not (wide and self.whole):
             return clean(self.text(row)) or UNKNOWN
         value = self.value(row)
         if isinstance(value, bool):
@@ -57,7 +61,7 @@ def paint(text: str, style: str, *, color: bool) -> str:
 def render_table(columns: Sequence[Column[Row]], rows: Sequence[Row], *, wide: bool, width: int, color: bool) -> str:
     """The table as lines. Unless `wide`, the shrinkable columns are cut so that a line fits in `width` characters."""
     shown = [column for column in columns if wide or not column.wide]
-    cells = [[column.shown(row) for column in shown] for row in rows]
+    cells = [[column.shown(row, wide=wide) for column in shown] for row in rows]
     widths = [max([len(column.title), *(len(line[place]) for line in cells)]) for place, column in enumerate(shown)]
     if not wide:
         widths = _fit(shown, widths, width)

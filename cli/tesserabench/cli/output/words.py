@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
-from tesserabench.report.quantity import UNKNOWN, duration
+from tesserabench.report.quantity import UNKNOWN
 
 
 def enum_word(enum: EnumDescriptor, number: int) -> str:
@@ -53,11 +53,19 @@ def iso(time: datetime | None) -> str | None:
 
 
 def ago(time: datetime | None, *, now: datetime) -> str:
-    """`3m05s ago`; `in 2h00m` for the future; `-` when not known."""
+    """`3m ago`; `in 2h` for the future; `-` when not known."""
     if time is None:
         return UNKNOWN
     seconds = (now - time).total_seconds()
     # Two clocks differ a little; nothing is created in the future.
     if -2 < seconds < 1:
         return "now"
-    return f"{duration(float(round(seconds)))} ago" if seconds > 0 else f"in {duration(float(round(-seconds)))}"
+    return f"{_roughly(seconds)} ago" if seconds > 0 else f"in {_roughly(-seconds)}"
+
+
+def _roughly(seconds: float) -> str:
+    """The largest unit alone: a list of ages is read for its order."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{round(seconds)}s"

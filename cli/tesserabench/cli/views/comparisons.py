@@ -6,7 +6,7 @@ from tesserabench.cli.output.table import Column
 from tesserabench.cli.output.words import word
 from tesserabench.cli.parsing import short_id
 from tesserabench.cli.reproduce import reproduce_command
-from tesserabench.cli.views.verdicts import parameters_text, style_of
+from tesserabench.cli.views.verdicts import case_text, parameters_text, style_of
 from tesserabench.report.quantity import change, change_interval, quantity
 from tesserabench.v1.comparison_pb2 import CauseKind, Comparison, ComparisonEntry, ComparisonSide, VerdictReason
 from tesserabench.v1.measurement_pb2 import Better, TimingMode
@@ -23,9 +23,11 @@ def comparison_columns(entries: Sequence[ComparisonEntry]) -> Sequence[Column[Co
         Column[ComparisonEntry](
             title="BENCHMARK",
             value=lambda entry: entry.case.benchmark,
-            text=lambda entry: entry.case.benchmark.rpartition("/")[2],
+            text=_case,
+            whole=True,
+            shrink=True,
         ),
-        Column[ComparisonEntry](title="PARAMETERS", value=_parameters, shrink=True),
+        Column[ComparisonEntry](title="PARAMETERS", value=_parameters, wide=True),
         Column[ComparisonEntry](title="DEVICE", value=lambda entry: entry.device, wide=True),
         Column[ComparisonEntry](title="MODE", value=lambda entry: word(TimingMode, entry.mode), wide=True),
         Column[ComparisonEntry](title="METRIC", value=lambda entry: entry.metric, wide=one_metric),
@@ -41,8 +43,10 @@ def comparison_columns(entries: Sequence[ComparisonEntry]) -> Sequence[Column[Co
             title="HIGH", field="change_high", value=_high, text=lambda entry: change(_high(entry)), wide=True
         ),
         Column[ComparisonEntry](title="95 % INTERVAL", field="interval", value=_interval, right=True),
-        Column[ComparisonEntry](title="VERDICT", value=_verdict, style=lambda entry: style_of(_verdict(entry))),
-        Column[ComparisonEntry](title="SEVERITY", value=lambda entry: word(Severity, entry.severity)),
+        Column[ComparisonEntry](
+            title="VERDICT", value=_verdict, text=_judged, whole=True, style=lambda entry: style_of(_verdict(entry))
+        ),
+        Column[ComparisonEntry](title="SEVERITY", value=lambda entry: word(Severity, entry.severity), wide=True),
         Column[ComparisonEntry](title="REASON", value=lambda entry: word(VerdictReason, entry.reason), wide=True),
         Column[ComparisonEntry](title="CAUSE", value=lambda entry: word(CauseKind, entry.cause), wide=True),
         Column[ComparisonEntry](title="BASE RUN", value=lambda entry: short_id(entry.base.run), wide=True),
@@ -99,6 +103,10 @@ def _entry_lines(entry: ComparisonEntry, run: Run | None) -> list[str]:
     return lines
 
 
+def _case(entry: ComparisonEntry) -> str:
+    return case_text(entry.case.benchmark, _parameters(entry))
+
+
 def _parameters(entry: ComparisonEntry) -> str:
     return parameters_text(entry.case.id, entry.case.parameters)
 
@@ -134,3 +142,7 @@ def _interval(entry: ComparisonEntry) -> str | None:
 
 def _verdict(entry: ComparisonEntry) -> str:
     return word(Verdict, entry.verdict)
+
+
+def _judged(entry: ComparisonEntry) -> str:
+    return f"{_verdict(entry)} {word(Severity, entry.severity)}".rstrip()

@@ -7,7 +7,7 @@ from tesserabench.cli.output.table import Column
 from tesserabench.cli.output.words import ago, iso, moment, word
 from tesserabench.cli.parsing import short_id
 from tesserabench.cli.reproduce import reproduce_command
-from tesserabench.cli.views.verdicts import short_commit, style_of
+from tesserabench.cli.views.verdicts import case_text, parameters_text, short_commit, style_of
 from tesserabench.report.quantity import change, change_interval, duration
 from tesserabench.v1.baseline_service_pb2 import Baseline
 from tesserabench.v1.comparison_pb2 import CauseKind, ComparisonEntry
@@ -26,8 +26,8 @@ def baseline_columns(now: datetime) -> Sequence[Column[Baseline]]:
             title="COMMIT",
             value=lambda item: item.revision.commit,
             text=lambda item: short_commit(item.revision.commit),
+            whole=True,
         ),
-        Column[Baseline](title="FULL COMMIT", value=lambda item: item.revision.commit, wide=True),
         Column[Baseline](title="PINNED", value=lambda item: item.pinned),
         Column[Baseline](title="KEPT BY", value=lambda item: "collector" if item.automatic else "people"),
         Column[Baseline](
@@ -52,7 +52,7 @@ def regression_columns(now: datetime) -> Sequence[Column[Regression]]:
             style=lambda item: style_of(word(Severity, item.severity)),
         ),
         Column[Regression](title="STATE", value=state_of, style=lambda item: style_of(state_of(item))),
-        Column[Regression](title="CASE", value=lambda item: item.evidence.case.id, shrink=True),
+        Column[Regression](title="CASE", value=lambda item: item.evidence.case.id, text=_case, whole=True, shrink=True),
         Column[Regression](title="METRIC", value=lambda item: item.evidence.metric),
         Column[Regression](
             title="CHANGE",
@@ -66,8 +66,8 @@ def regression_columns(now: datetime) -> Sequence[Column[Regression]]:
             title="COMMIT",
             value=lambda item: item.revision.commit,
             text=lambda item: short_commit(item.revision.commit),
+            whole=True,
         ),
-        Column[Regression](title="FULL COMMIT", value=lambda item: item.revision.commit, wide=True),
         Column[Regression](title="OWNER", value=lambda item: item.owner, wide=True),
         Column[Regression](title="CAUSE", value=lambda item: word(CauseKind, item.evidence.cause), wide=True),
         Column[Regression](title="DRILL", value=lambda item: item.drill, wide=True),
@@ -148,6 +148,11 @@ def state_of(item: Regression) -> str:
     return word(RegressionState, item.state)
 
 
+def _case(item: Regression) -> str:
+    case = item.evidence.case
+    return case_text(case.benchmark, parameters_text(case.id, case.parameters))
+
+
 def _change(entry: ComparisonEntry) -> float | None:
     return entry.change if entry.HasField("change") else None
 
@@ -157,3 +162,7 @@ def _event(event: RegressionEvent) -> str:
     who = f"by {event.actor.name}" if event.actor.name else ""
     run = f"run {short_id(event.run)}" if event.run else ""
     return ", ".join(filter(None, (f"{when} {word(RegressionState, event.state)} {who}".strip(), run, event.comment)))
+
+
+def _commit(item: Baseline | Regression) -> str:
+    return short_commit(item.revision.commit)

@@ -1,9 +1,10 @@
 """The result of a local trial as the rows of the usual table; reads the library's data without importing it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tesserabench.cli.views.results import ResultRow
+from tesserabench.cli.views.results import ResultRow, rate_of
 from tesserabench.cli.views.verdicts import parameters_text
 
 
@@ -15,8 +16,9 @@ def rows_of_trial(result: Any) -> list[ResultRow]:
 def _row(item: Any, header: Any) -> ResultRow:
     metrics = {metric.name: metric for metric in item.metrics}
     main = metrics.get("time") or next(iter(_primary_first(item.metrics)), None)
-    rate = metrics.get("throughput") or metrics.get("bandwidth")
     ratio = metrics.get("ceiling_ratio")
+    ceiling = _ceiling(item, metrics, header) if ratio else ""
+    rate = rate_of(metrics, ceiling)
     facts = header.environment.facts if header is not None else {}
     return ResultRow(
         case=item.case_id,
@@ -36,7 +38,7 @@ def _row(item: Any, header: Any) -> ResultRow:
         rate=rate.value if rate else None,
         rate_unit=rate.unit if rate else "",
         ceiling_ratio=ratio.value if ratio else None,
-        ceiling=_ceiling(item) if ratio else "",
+        ceiling=ceiling,
         stop_reason=str(item.sampling.stop_reason) if item.sampling else "",
         flags=" ".join(item.flags),
     )
@@ -46,6 +48,10 @@ def _primary_first(metrics: Sequence[Any]) -> list[Any]:
     return sorted(metrics, key=lambda metric: not metric.primary)
 
 
-def _ceiling(item: Any) -> str:
-    """Which ceiling the ratio is a share of, as the contract spells it."""
-    return f"flops:{item.dtype}" if item.flops and item.dtype else "bandwidth"
+def _ceiling(item: Any, metrics: Mapping[str, Any], header: Any) -> str:
+    """Which ceiling the ratio is a share of, as the contract spells it: the one that comes out at that share."""
+    bandwidth, peak = metrics.get("bandwidth"), header.ceilings.bandwidth if header is not None else None
+    share = bandwidth.value / peak if bandwidth and peak else None
+    if share is not None and math.isclose(share, metrics["ceiling_ratio"].value, rel_tol=1e-6):
+        return "bandwidth"
+    return f"flops:{item.dtype}" if item.dtype else ""

@@ -1,17 +1,18 @@
 """What was measured, one row per case, host and device: the same table for a run and for `tbctl bench run`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 from tesserabench.cli.output.table import Column
 from tesserabench.cli.output.words import word
-from tesserabench.cli.views.verdicts import parameters_text, style_of
+from tesserabench.cli.views.verdicts import case_text, parameters_text, style_of
 from tesserabench.report.quantity import interval, percent, quantity
 from tesserabench.v1.measurement_pb2 import CaseResult, Measurement, Outcome, StopReason, TimingMode
 from tesserabench.v1.result_service_pb2 import Result
 
-_RATES = ("throughput", "bandwidth")
+Metric = TypeVar("Metric")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +63,13 @@ def result_columns(rows: Sequence[ResultRow]) -> Sequence[Column[ResultRow]]:
     return (
         Column[ResultRow](title="CASE", value=lambda row: row.case, wide=True),
         Column[ResultRow](
-            title="BENCHMARK", value=lambda row: row.benchmark, text=lambda row: row.benchmark.rpartition("/")[2]
+            title="BENCHMARK",
+            value=lambda row: row.benchmark,
+            text=_case,
+            whole=True,
+            shrink=True,
         ),
-        Column[ResultRow](title="PARAMETERS", value=lambda row: row.parameters, shrink=True),
+        Column[ResultRow](title="PARAMETERS", value=lambda row: row.parameters, wide=True),
         Column[ResultRow](title="HOST", value=lambda row: row.host, wide=one_host),
         Column[ResultRow](title="DEVICE", value=lambda row: row.device, wide=True),
         Column[ResultRow](title="MODE", value=lambda row: row.mode, wide=True),
@@ -118,6 +123,10 @@ def trouble_lines(rows: Sequence[ResultRow]) -> list[str]:
     ]
 
 
+def _case(row: ResultRow) -> str:
+    return case_text(row.benchmark, row.parameters)
+
+
 def _interval(row: ResultRow) -> str | None:
     if row.value is None or row.low is None or row.high is None:
         return None
@@ -164,7 +173,13 @@ def _main(result: CaseResult) -> Measurement | None:
 
 
 def _rate(result: CaseResult) -> Measurement | None:
-    return next((item for name in _RATES for item in result.measurements if item.metric == name), None)
+    return rate_of({item.metric: item for item in result.measurements}, result.ceiling)
+
+
+def rate_of(metrics: Mapping[str, Metric], ceiling: str) -> Metric | None:
+    """The rate to show: the one that the ceiling limits, else operations before bytes."""
+    order = ("bandwidth", "throughput") if ceiling == "bandwidth" else ("throughput", "bandwidth")
+    return next((metrics[name] for name in order if name in metrics), None)
 
 
 def _lowest(measurements: Sequence[Measurement]) -> float | None:

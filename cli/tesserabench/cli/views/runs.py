@@ -19,16 +19,18 @@ def run_columns(now: datetime) -> Sequence[Column[Run]]:
         Column[Run](title="RUN", value=lambda run: short_id(run.name)),
         Column[Run](title="PROJECT", value=lambda run: run.project, wide=True),
         Column[Run](title="SUITE", value=lambda run: run.spec.suite, shrink=True),
-        Column[Run](title="TIER", value=lambda run: word(Tier, run.spec.tier)),
+        Column[Run](title="TIER", value=lambda run: word(Tier, run.spec.tier), wide=True),
         Column[Run](title="STATE", value=lambda run: word(RunState, run.state)),
         Column[Run](title="OUTCOME", value=lambda run: word(Outcome, run.outcome), style=_outcome_style),
         Column[Run](title="VERDICT", value=lambda run: word(Verdict, run.verdict), style=_verdict_style),
         Column[Run](title="SEVERITY", value=lambda run: word(Severity, run.severity)),
         Column[Run](title="BRANCH", value=lambda run: run.revision.branch, shrink=True),
         Column[Run](
-            title="COMMIT", value=lambda run: run.revision.commit, text=lambda run: short_commit(run.revision.commit)
+            title="COMMIT",
+            value=lambda run: run.revision.commit,
+            text=lambda run: short_commit(run.revision.commit),
+            whole=True,
         ),
-        Column[Run](title="FULL COMMIT", value=lambda run: run.revision.commit, wide=True),
         Column[Run](
             title="AGE", field="create_time", value=_created, text=lambda run: ago(moment(run, "create_time"), now=now)
         ),
@@ -124,3 +126,7 @@ def _attempt(attempt: Attempt) -> str:
     state = word(Outcome, attempt.outcome) or word(AttemptState, attempt.state)
     reason = f": {attempt.reason}" if attempt.reason else ""
     return f"{or_unknown(attempt.host)}, {state}{reason}"
+
+
+def _commit(item: Run) -> str:
+    return short_commit(item.revision.commit)

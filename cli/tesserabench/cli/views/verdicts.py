@@ -40,6 +40,12 @@ def or_unknown(text: str) -> str:
     return text or UNKNOWN
 
 
+def case_text(benchmark: str, parameters: str) -> str:
+    """`matmul m=512,n=512,float32`: a case as briefly as a person still knows it."""
+    brief = ",".join(part.removeprefix("dtype=") for part in parameters.split(","))
+    return f"{benchmark.rpartition('/')[2]} {brief}".rstrip()
+
+
 def parameters_text(case_id: str, parameters: Mapping[str, str]) -> str:
     """`m=512,k=512`: as the case's id writes them, in the order of their declaration; else by name."""
     _, bracket, inside = case_id.partition("[")

@@ -1,0 +1,85 @@
+"""Measuring on this machine without a collector."""
+
+import builtins
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.tbctl import Tbctl
+
+TINY = ("--set", "matmul.m=16", "--set", "matmul.n=16", "--set", "matmul.k=16")
+
+
+@pytest.fixture
+def tbctl(home: Path, capsys: pytest.CaptureFixture[str]) -> Tbctl:
+    return Tbctl(capture=capsys)
+
+
+def test_installed_benchmarks_are_listed_with_their_parameters(tbctl: Tbctl) -> None:
+    said = tbctl("bench", "list", "-o", "json")
+    found = {(item["suite"], item["benchmark"]): item for item in json.loads(said.out)["items"]}
+    assert "cpu" in found["gemm", "gemm/matmul"]["devices"]
+    assert "float32" in found["gemm", "gemm/matmul"]["parameters"]["dtype"]
+    assert "gemm/matmul" in tbctl("bench", "list").out
+
+
+def test_suite_is_measured_on_the_cpu(tbctl: Tbctl, home: Path) -> None:
+    said = tbctl("bench", "run", "gemm", "--device", "cpu", *TINY, "--out", str(home / "raw.json"))
+    assert said.status == 0, said.err
+    header, row, last = said.out.splitlines()
+    assert header.split()[:2] == ["BENCHMARK", "MEDIAN"]
+    assert row.startswith("matmul m=16,n=16,k=16,float32 ")
+    # Which of the two ceilings limits so small a product depends on the machine.
+    assert " GFLOP/s " in row or " GB/s " in row or " MB/s " in row
+    assert row.endswith("ok")
+    assert last.startswith("trial ok in ")
+    raw = json.loads((home / "raw.json").read_text())
+    assert raw["kind"] == "TrialResult"
+    assert len(raw["measurements"][0]["samples"]) >= 10
+
+
+def test_simulated_device_gives_the_same_table_as_csv(tbctl: Tbctl) -> None:
+    said = tbctl("bench", "run", "core", "--device", "simulated", "-o", "csv")
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert said.status == 0
+    assert {row["outcome"] for row in rows} == {"ok"}
+    limits = {row["benchmark"]: (row["ceiling"], row["rate_unit"]) for row in rows}
+    assert limits["memory/triad"] == ("bandwidth", "B/s")
+    assert limits["gemm/matmul"][1] == "FLOP/s"
+    assert all(float(row["ci_low"]) <= float(row["median"]) <= float(row["ci_high"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("gem",), 2, "gemm"),
+        (("gemm", "--set", "matmul.q=1"), 2, "q"),
+        (("gemm", "--benchmark", "nothing-like-this"), 2, "nothing-like-this"),
+        (("gemm", "--drill", "nothing=2"), 2, "nothing"),
+        (("gemm", "--device", "abacus"), 1, "abacus"),
+    ],
+)
+def test_request_that_cannot_be_met_is_one_clear_error(
+    words: tuple[str, ...], status: int, says: str, tbctl: Tbctl
+) -> None:
+    said = tbctl("bench", "run", *words)
+    assert said.status == status
+    assert says in said.last_line
+    assert "unexpected" not in said.err
+
+
+def test_missing_numpy_is_answered_with_what_to_install(tbctl: Tbctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_numpy(name: str, *arguments: Any, **keywords: Any) -> Any:
+        if name == "numpy":
+            raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", without_numpy)
+    said = tbctl("bench", "run", "gemm")
+    assert said.status == 1
+    assert said.last_line == "exit 1: measuring here needs numpy; install it with: pip install 'tesserabench[agent]'"

@@ -7,8 +7,11 @@ from typing import Any
 
 from tesserabench.collector import systemd
 from tesserabench.collector.api.agent_service import AgentService
+from tesserabench.collector.api.baseline_service import BaselineService
 from tesserabench.collector.api.host_service import HostService
 from tesserabench.collector.api.ingest_service import IngestService
+from tesserabench.collector.api.regression_service import RegressionService
+from tesserabench.collector.api.result_service import ResultService
 from tesserabench.collector.api.run_service import RunService
 from tesserabench.collector.api.schedule_service import ScheduleService
 from tesserabench.collector.api.server import Service
@@ -30,8 +33,11 @@ from tesserabench.collector.work.rounds import repeat
 from tesserabench.collector.work.schedules import Scheduler
 from tesserabench.v1 import (
     agent_service_pb2_grpc,
+    baseline_service_pb2_grpc,
     host_service_pb2_grpc,
     ingest_service_pb2_grpc,
+    regression_service_pb2_grpc,
+    result_service_pb2_grpc,
     run_service_pb2_grpc,
     schedule_service_pb2_grpc,
     system_service_pb2_grpc,
@@ -94,6 +100,21 @@ def services(of: Parts, about: About) -> list[Service]:
             name="tesserabench.v1.RunService",
             servicer=RunService(of.database, of.wakeups, of.clock),
             add=run_service_pb2_grpc.add_RunServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.ResultService",
+            servicer=ResultService(of.judging),
+            add=result_service_pb2_grpc.add_ResultServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.RegressionService",
+            servicer=RegressionService(of.database, of.clock),
+            add=regression_service_pb2_grpc.add_RegressionServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.BaselineService",
+            servicer=BaselineService(of.database, of.clock),
+            add=baseline_service_pb2_grpc.add_BaselineServiceServicer_to_server,
         ),
         Service(
             name="tesserabench.v1.HostService",

@@ -1,0 +1,143 @@
+"""Results, regressions and baselines as messages."""
+
+from collections.abc import Sequence
+
+from tesserabench.collector.api.enums import number
+from tesserabench.collector.api.translation import from_json, revision_message, timestamp
+from tesserabench.collector.store.regressions import RegressionRow
+from tesserabench.collector.store.results import ResultRow
+from tesserabench.collector.store.samples import decode_columns, decode_samples
+from tesserabench.collector.store.tables import Baseline, Measurement, RegressionEvent, Run, Series
+from tesserabench.v1 import (
+    baseline_service_pb2,
+    comparison_pb2,
+    measurement_pb2,
+    regression_service_pb2,
+    result_service_pb2,
+    run_pb2,
+)
+from tesserabench.wire.names import baseline_name, regression_name, run_name
+
+_OPTIONAL_STATISTICS = (
+    "effective_count",
+    "p5",
+    "p95",
+    "p99",
+    "stdev",
+    "mad",
+    "ci_low",
+    "ci_high",
+    "autocorrelation",
+    "drift",
+)
+
+
+def result_message(
+    row: ResultRow, measurements: Sequence[tuple[Measurement, Series]], *, with_samples: bool
+) -> result_service_pb2.Result:
+    """What one case gave in one trial on one host."""
+    result, host, device, comparability = row
+    told = device or {}
+    case_result = from_json(result.detail, measurement_pb2.CaseResult())
+    case_result.mode = number(measurement_pb2.TimingMode, result.mode)
+    case_result.outcome = number(measurement_pb2.Outcome, result.outcome)
+    case_result.stop_reason = number(measurement_pb2.StopReason, result.stop_reason)
+    case_result.reason = result.reason
+    case_result.end_time.FromDatetime(result.measured_at)
+    case_result.measurements.extend(
+        _measurement(measurement, series, with_samples=with_samples) for measurement, series in measurements
+    )
+    return result_service_pb2.Result(
+        run=run_name(result.run_id),
+        host=host or "",
+        device_uuid=told.get("uuid", ""),
+        device_model=told.get("model", ""),
+        trial=result.trial,
+        epoch=result.epoch,
+        late=result.late,
+        result=case_result,
+        comparability=comparability or "",
+    )
+
+
+def _measurement(row: Measurement, series: Series, *, with_samples: bool) -> measurement_pb2.Measurement:
+    return measurement_pb2.Measurement(
+        metric=series.metric,
+        unit=series.unit,
+        better=number(measurement_pb2.Better, series.better),
+        primary=series.primary,
+        value=row.value,
+        ci_low=row.ci_low,
+        ci_high=row.ci_high,
+        statistics=_statistics(row),
+        samples=_samples(row) if with_samples else None,
+    )
+
+
+def _statistics(row: Measurement) -> measurement_pb2.Statistics | None:
+    if not row.count or row.minimum is None or row.q1 is None or row.q3 is None:
+        return None
+    assert row.maximum is not None
+    assert row.mean is not None
+    message = measurement_pb2.Statistics(
+        count=row.count, min=row.minimum, q1=row.q1, median=row.value, q3=row.q3, max=row.maximum, mean=row.mean
+    )
+    for name in _OPTIONAL_STATISTICS:
+        value = getattr(row, name)
+        if value is not None:
+            setattr(message, name, value)
+    return message
+
+
+def _samples(row: Measurement) -> measurement_pb2.Samples | None:
+    values = decode_samples(row.codec, row.samples)
+    if values is None:
+        return None
+    message = measurement_pb2.Samples(values=values.tolist())
+    for name, column in decode_columns(row.columns, len(values)).items():
+        getattr(message, name).extend(column.tolist())
+    return message
+
+
+def regression_message(row: RegressionRow, events: Sequence[RegressionEvent] = ()) -> regression_service_pb2.Regression:
+    """A regression, with its history when that is given."""
+    regression, _, run, project = row
+    return regression_service_pb2.Regression(
+        name=regression_name(regression.id),
+        project=project,
+        state=number(regression_service_pb2.RegressionState, regression.state),
+        severity=number(run_pb2.Severity, regression.severity),
+        evidence=from_json(regression.evidence, comparison_pb2.ComparisonEntry()),
+        run=run_name(regression.run_id),
+        revision=revision_message(run),
+        owner=regression.owner,
+        create_time=timestamp(regression.created_at),
+        update_time=timestamp(regression.updated_at),
+        events=map(_event, events),
+        drill=regression.drill,
+    )
+
+
+def _event(event: RegressionEvent) -> regression_service_pb2.RegressionEvent:
+    return regression_service_pb2.RegressionEvent(
+        time=timestamp(event.at),
+        state=number(regression_service_pb2.RegressionState, event.state),
+        actor=run_pb2.Actor(name=event.actor),
+        comment=event.comment,
+        run=run_name(event.run_id) if event.run_id is not None else "",
+    )
+
+
+def baseline_message(row: Baseline, run: Run, project: str) -> baseline_service_pb2.Baseline:
+    """A baseline with the run that it points to."""
+    return baseline_service_pb2.Baseline(
+        name=baseline_name(project, row.name),
+        suite=row.suite,
+        run=run_name(row.run_id),
+        revision=revision_message(run),
+        pinned=row.pinned,
+        automatic=row.automatic,
+        comment=row.comment,
+        update_time=timestamp(row.updated_at),
+        updated_by=run_pb2.Actor(name=row.updated_by),
+    )

@@ -1,13 +1,17 @@
 """The agent's shipped unit under a real systemd: readiness, the watchdog, restarts, its own user, an orderly end."""
 
+import asyncio
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.fake_collector import running_collector
 from support.nspawn import BootedTree, installation, tree_or_skip
 from support.prometheus_stack import REPOSITORY
 from support.waiting import wait_until
+from tesserabench.v1.measurement_pb2 import OUTCOME_OK
+from tesserabench.v1.run_pb2 import TIER_SMOKE, RunSpec
 
 pytestmark = pytest.mark.system
 
@@ -67,6 +71,19 @@ def test_agent_says_that_it_is_ready_and_runs_as_its_own_user(boxed: BootedTree)
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
         assert b'tesserabench_agent_info{host="boxed"' in answer.read()
     assert "boxed" in boxed.journal(UNIT)
+
+
+async def test_walls_of_the_unit_leave_room_for_a_measurement(boxed: BootedTree) -> None:
+    async with running_collector() as collector:
+        settings = SETTINGS.replace("127.0.0.1:9", collector.address)
+        await asyncio.to_thread(boxed.write, "/etc/tesserabench/agent.toml", settings)
+        await asyncio.to_thread(boxed.run, "systemctl", "restart", UNIT)
+        key = await collector.assign(1, RunSpec(suite="core", tier=TIER_SMOKE, device="cpu", trials=1))
+        closing = await collector.until_closed(key, seconds=120)
+        outcomes = {finished.result.outcome for finished in collector.of(key).results}
+        journal = await asyncio.to_thread(boxed.journal, UNIT)
+    assert closing.outcome == OUTCOME_OK, journal
+    assert outcomes == {OUTCOME_OK}
 
 
 def test_killed_agent_is_started_again(boxed: BootedTree) -> None:

@@ -31,14 +31,17 @@ class Policy:
         return self._scaled(self.major, primary=primary)
 
     def severity(self, worse_by: float, *, primary: bool) -> Severity | None:
-        """How bad it is to be worse by this fraction; None when it is less than matters."""
+        """How bad it is to be worse by this fraction, to a tenth of a per cent; None when it is less than matters.
+
+        Rounded as people are shown it, so that nobody reads "+10.0 %, major".
+        """
+        shown = round(worse_by, 3)
         for severity, limit in (
             (Severity.CRITICAL, self.critical),
             (Severity.MAJOR, self.major),
             (Severity.MINOR, self.minor),
         ):
-            # A planted 10 % is 0.1 only up to rounding.
-            if worse_by >= self._scaled(limit, primary=primary) * (1 - 1e-9):
+            if shown >= self._scaled(limit, primary=primary) * (1 - 1e-9):
                 return severity
         return None
 

@@ -34,7 +34,7 @@ def regressed(judgement: Judgement) -> Sentences:
     return (
         (
             f"Worse: {_change(judgement)}, wholly beyond the smallest change that matters "
-            f"({_unsigned(judgement.minimum_effect)})."
+            f"({100 * judgement.minimum_effect:g} %)."
         ),
         "Look at what changed between the two commits; if the change is wanted, move the baseline to this run.",
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tesserabench.analysis.policy import Policy
 from tesserabench.collector import systemd
 from tesserabench.collector.api.agent_service import AgentService
 from tesserabench.collector.api.baseline_service import BaselineService
@@ -18,6 +19,7 @@ from tesserabench.collector.api.server import Service
 from tesserabench.collector.api.system_service import About, SystemService
 from tesserabench.collector.core import fleet, regression_gauges
 from tesserabench.collector.core.attempts import Patience
+from tesserabench.collector.core.confirmations import Patience as ConfirmationPatience
 from tesserabench.collector.core.ingest import Ingest
 from tesserabench.collector.core.judging import Judging
 from tesserabench.collector.core.wakeups import Wakeups
@@ -27,6 +29,7 @@ from tesserabench.collector.store.partitions import ensure_partitions
 from tesserabench.collector.web.health import Pulse
 from tesserabench.collector.work.analysis_pool import AnalysisPool
 from tesserabench.collector.work.detection import Detector
+from tesserabench.collector.work.detection import Pace as DetectorPace
 from tesserabench.collector.work.gauges import Gauges
 from tesserabench.collector.work.leases import LeaseKeeper
 from tesserabench.collector.work.rounds import repeat
@@ -73,9 +76,22 @@ def parts(settings: Settings, clock: Clock, database: Database) -> Parts:
         database=database,
         wakeups=Wakeups(database),
         ingest=Ingest(database, clock),
-        judging=Judging(database=database, offload=pool, clock=clock),
+        judging=_judging(settings, clock, database, pool),
         pool=pool,
         pulse=Pulse(),
+    )
+
+
+def _judging(settings: Settings, clock: Clock, database: Database, pool: AnalysisPool) -> Judging:
+    told = settings.detection
+    return Judging(
+        database=database,
+        offload=pool,
+        clock=clock,
+        policy=Policy(minor=told.minor, major=told.major, critical=told.critical),
+        patience=ConfirmationPatience(
+            deadline_seconds=told.confirm_start_seconds, limit_seconds=told.confirm_limit_seconds
+        ),
     )
 
 
@@ -147,7 +163,7 @@ def jobs(of: Parts) -> dict[str, Work]:
     return {
         "wakeups": of.wakeups.run(),
         "ingest": of.ingest.run(),
-        "detector": Detector(of.judging).run(),
+        "detector": Detector(of.judging, DetectorPace(check_seconds=settings.detection.check_seconds)).run(),
         "pulse": of.pulse.run(),
         "watchdog": systemd.watchdog(),
         "leases": repeat("leases", settings.fleet.check_seconds, keeper.step),

@@ -109,6 +109,26 @@ class FleetPace(Section):
         return self
 
 
+Share = Annotated[float, Field(gt=0, lt=10, allow_inf_nan=False)]
+
+
+class Detection(Section):
+    """What counts as a regression, and how long a second measurement is waited for. Limits are shares: 0.02 is 2 %."""
+
+    minor: Share = Field(default=0.02, description="Smallest worsening that matters")
+    major: Share = Field(default=0.05, description="Worsening from which a regression is major")
+    critical: Share = Field(default=0.10, description="Worsening from which a regression is critical")
+    check_seconds: Seconds = Field(default=5, description="Longest time between two looks for runs to judge")
+    confirm_start_seconds: Seconds = Field(default=900, description="How long a confirming run may wait for its host")
+    confirm_limit_seconds: Seconds = Field(default=3600, description="How long a verdict waits for a confirming run")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.minor < self.major < self.critical:
+            raise ValueError("minor, major and critical must grow in this order, for example 0.02, 0.05, 0.10")
+        return self
+
+
 def _default_state_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/tesserabench-collector")
@@ -144,6 +164,7 @@ class Settings(BaseSettings):
     insecure: bool = Field(default=False, description="Listen beyond loopback without TLS, without tokens, to anybody")
     web_public: bool = Field(default=False, description="Let everybody who reaches web_listen read pages and metrics")
     fleet: FleetPace = FleetPace()
+    detection: Detection = Detection()
     metrics_refresh_seconds: Seconds = Field(default=5, description="How often gauges are read from the database")
     max_series: Annotated[int, Field(ge=10)] = Field(default=5000, description="Most label sets of one metric")
     stop_seconds: Seconds = Field(default=10, description="How long running calls may take to end after SIGTERM")

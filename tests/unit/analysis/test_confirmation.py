@@ -51,8 +51,8 @@ def test_second_look_decides(again: ResultSet, answer: Answer, verdict: Verdict,
 
 
 def test_evidence_rests_on_both_looks() -> None:
-    judgement = confirm(results(1.0), results(1.08), results(1.12), [KEY], policy=POLICY)[KEY].judgement
-    assert judgement.change == pytest.approx(0.10, abs=0.001)
+    judgement = confirm(results(1.0), results(1.06), results(1.10), [KEY], policy=POLICY)[KEY].judgement
+    assert judgement.change == pytest.approx(0.08, abs=0.001)
     assert judgement.severity is Severity.MAJOR
 
 

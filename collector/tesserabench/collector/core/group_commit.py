@@ -79,13 +79,12 @@ class GroupCommit:
             return await self.commit(works[middle:]) or closed
         work = works[0]
         if len(work.prepared) == 1:
-            if isinstance(work.batch.records[0], Unusable):
-                # Not even in quarantine: only this log must not go on.
-                _fail(work, error)
-                return False
+            if self._set_aside(work, f"the database does not take it: {str(error).splitlines()[0]}"):
+                return await self.commit(works)
+            # Not even in quarantine: only this log must not go on.
             _log.error("ingest.record_refused", attempt=work.log.key[0], sequence=work.first, error=str(error))
-            self._set_aside(work, f"the database does not take it: {str(error).splitlines()[0]}")
-            return await self.commit(works)
+            _fail(work, error)
+            return False
         middle = len(work.prepared) // 2
         parts = [work.part(0, middle), work.part(middle, len(work.prepared))]
         closed = False
@@ -94,10 +93,18 @@ class GroupCommit:
         _relay(parts, work)
         return closed
 
-    def _set_aside(self, work: Work, reason: str) -> None:
-        unusable = set_aside(work.batch, 0, reason)
-        work.prepared = [prepare(work.log, unusable, work.series, self._now_us(), late=work.late)]
-        work.batch = replace(work.batch, records=(unusable,))
+    def _set_aside(self, work: Work, reason: str) -> bool:
+        """Make less of a record that was refused: its failure and its bytes, then its bytes alone; false in the end."""
+        record = work.batch.records[0]
+        if not isinstance(record, Unusable):
+            record = set_aside(work.batch, 0, reason)
+            work.batch = replace(work.batch, records=(record,))
+            work.prepared = [prepare(work.log, record, work.series, self._now_us(), late=work.late)]
+            return True
+        if work.prepared[0].case or work.prepared[0].lines:
+            work.prepared = [Prepared(record=record)]
+            return True
+        return False
 
     async def _transaction(self, works: Sequence[Work]) -> _Plan:
         with metrics.INGEST_COMMIT_SECONDS.time():

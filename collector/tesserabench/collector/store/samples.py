@@ -38,9 +38,7 @@ def decode_samples(codec: int | None, content: bytes | None) -> Values | None:
     if codec is None or content is None:
         return None
     if codec != CODEC_FLOAT64:
-        raise ValueError(
-            f"samples are packed with codec {codec}, which a newer collector wrote; read them with that one"
-        )
+        raise ValueError(f"samples of codec {codec} were written by a newer collector; read them with that one")
     return np.frombuffer(content, dtype="<f8")
 
 

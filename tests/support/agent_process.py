@@ -91,10 +91,13 @@ class AgentProcess:
         """End the agent if it runs: at once, with its workers."""
         if self.process is None or self.process.poll() is not None:
             return
-        self.process.send_signal(signal.SIGTERM)
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(timeout=20)
+        # The first signal drains, a further one stops at once; two sent together may arrive as one.
+        for _ in range(60):
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=0.3)
+            except subprocess.TimeoutExpired:
+                continue
+            return
+        self.process.kill()
+        self.process.wait(timeout=20)

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class Stop:
     """Why a running attempt must stop."""
 
-    outcome: pb.Outcome
+    outcome: pb.Outcome.ValueType
     reason: str
 
 
@@ -118,7 +118,8 @@ class Executor:
         # A task of its own, because it is stopped while its surroundings go on; it never outlives this function.
         work = asyncio.ensure_future(attempt.run())
         try:
-            await asyncio.wait({work, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            racers: set[asyncio.Future[AttemptEnd] | asyncio.Future[Stop]] = {work, stop}
+            await asyncio.wait(racers, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         finally:
             work.cancel()
             await asyncio.wait({work})

@@ -39,7 +39,7 @@ def case() -> Record:
     return Record(case_finished=CaseFinished(trial=0, result=pb.CaseResult(outcome=pb.OUTCOME_OK)))
 
 
-def closing(outcome: pb.Outcome = pb.OUTCOME_OK) -> Record:
+def closing(outcome: pb.Outcome.ValueType = pb.OUTCOME_OK) -> Record:
     return Record(attempt_finished=AttemptFinished(outcome=outcome))
 
 

@@ -6,17 +6,15 @@ Without the library, or without a driver, there are no GPUs, and that is said on
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import structlog
 from tesserabench.agent.host import throttle
 from tesserabench.v1.host_pb2 import Device
 from tesserabench.v1.measurement_pb2 import DeviceState
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -102,10 +100,8 @@ class Gpus:
     def process_ids(self, uuid: str) -> tuple[int, ...]:
         """Processes that compute on a GPU now, the agent's own workers among them."""
         handle = self._gpus[uuid].handle
-        return tuple(
-            int(process.pid)
-            for process in self._ask(lambda: self._nvml.nvmlDeviceGetComputeRunningProcesses(handle), ())
-        )
+        found: Iterable[Any] = self._ask((), self._nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        return tuple(int(process.pid) for process in found)
 
     def locked(self, uuid: str) -> bool:
         """Whether application clocks hold the GPU at a set frequency."""
@@ -113,11 +109,12 @@ class Gpus:
 
     def _reasons(self, uuid: str) -> int:
         handle = self._gpus[uuid].handle
-        return int(self._ask(lambda: self._nvml.nvmlDeviceGetCurrentClocksEventReasons(handle), 0))
+        return int(self._ask(0, self._nvml.nvmlDeviceGetCurrentClocksEventReasons, handle))
 
     def _counters(self, handle: Any) -> dict[str, int]:
         """Nanoseconds under each limit, for the limits that this device counts."""
-        values = self._ask(lambda: self._nvml.nvmlDeviceGetFieldValues(handle, list(_COUNTERS.values())), ())
+        fields = list(_COUNTERS.values())
+        values: Iterable[Any] = self._ask((), self._nvml.nvmlDeviceGetFieldValues, handle, fields)
         found = {
             name: int(value.value.ullVal)
             for name, value in zip(_COUNTERS, values, strict=False)
@@ -141,10 +138,10 @@ class Gpus:
 
     def _list(self) -> Iterator[Gpu]:
         nvml = self._nvml
-        driver = _text(self._ask(nvml.nvmlSystemGetDriverVersion, ""))
-        for index in range(self._ask(nvml.nvmlDeviceGetCount, 0)):
-            handle = self._ask(lambda index=index: nvml.nvmlDeviceGetHandleByIndex(index), None)
-            uuid = "" if handle is None else _text(self._ask(lambda handle=handle: nvml.nvmlDeviceGetUUID(handle), ""))
+        driver = _text(self._ask("", nvml.nvmlSystemGetDriverVersion))
+        for index in range(self._ask(0, nvml.nvmlDeviceGetCount)):
+            handle = self._ask(None, nvml.nvmlDeviceGetHandleByIndex, index)
+            uuid = "" if handle is None else _text(self._ask("", nvml.nvmlDeviceGetUUID, handle))
             if not uuid:
                 # A GPU that fell off the bus is counted and cannot be spoken to.
                 log.error("gpu.unreachable", index=index, advice="see the kernel's log for Xid messages")
@@ -164,9 +161,10 @@ class Gpus:
         with contextlib.suppress(self._nvml.NVMLError):
             yield
 
-    def _ask(self, question: Callable[[], T], otherwise: T) -> T:
+    def _ask(self, otherwise: Any, question: Callable[..., Any], *about: Any) -> Any:
+        """The answer, or something else when the device or the driver has none."""
         try:
-            return question()
+            return question(*about)
         except self._nvml.NVMLError:
             return otherwise
 

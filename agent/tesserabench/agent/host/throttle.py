@@ -36,7 +36,7 @@ def fractions(before: Mapping[str, int], after: Mapping[str, int], elapsed_ns: i
     return shares
 
 
-def classify(shares: Mapping[str, float], *, locked: bool = False) -> pb.ThrottleClass:
+def classify(shares: Mapping[str, float], *, locked: bool = False) -> pb.ThrottleClass.ValueType:
     """The class of a trial from the shares of its time; the worst reason wins. Without any share nothing is known."""
     if not shares:
         return pb.THROTTLE_CLASS_LOCKED if locked else pb.THROTTLE_CLASS_UNSPECIFIED

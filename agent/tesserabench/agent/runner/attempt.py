@@ -25,7 +25,7 @@ from tesserabench.v1.host_pb2 import Device
 class AttemptEnd:
     """How an attempt ended."""
 
-    outcome: pb.Outcome
+    outcome: pb.Outcome.ValueType
     reason: str = ""
 
 
@@ -65,7 +65,7 @@ class Attempt:
             await self._run_trials(plan, device, self._station.device_spec(device, scenario))
         return self._end()
 
-    async def wind_up(self, outcome: pb.Outcome, reason: str) -> None:
+    async def wind_up(self, outcome: pb.Outcome.ValueType, reason: str) -> None:
         """Write the end of a trial that was stopped."""
         if self._trial is not None:
             await self._trial.log.finish(outcome, reason)

@@ -1,6 +1,7 @@
 """From what a run asks for to what its trials do."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tesserabench.agent.errors import AttemptRefused
@@ -75,9 +76,8 @@ def plan_attempt(name: str, spec: RunSpec, device_kind: str, *, require_idle: bo
     return AttemptPlan(trials=tuple(replace(plan, seed=(seed + trial) % _LARGEST_SEED) for trial in range(count)))
 
 
-def _any_of(patterns: "list[str] | tuple[str, ...] | object") -> str | None:
+def _any_of(patterns: Sequence[str]) -> str | None:
     """One regular expression that matches where one of several does; None for none."""
-    wanted = [str(pattern) for pattern in patterns]  # type: ignore[attr-defined] # a repeated field
-    if len(wanted) <= 1:
-        return wanted[0] if wanted else None
-    return "|".join(f"(?:{pattern})" for pattern in wanted)
+    if len(patterns) <= 1:
+        return patterns[0] if patterns else None
+    return "|".join(f"(?:{pattern})" for pattern in patterns)

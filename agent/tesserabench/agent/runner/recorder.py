@@ -47,7 +47,7 @@ class Recorder:
         """Write what a worker printed, or, without a trial, what the agent has to say."""
         await self._append(Record(log_lines=LogLines(trial=trial, source=lines.source, lines=lines.lines)))
 
-    async def attempt_finished(self, outcome: Outcome, reason: str) -> None:
+    async def attempt_finished(self, outcome: Outcome.ValueType, reason: str) -> None:
         """Write the last record."""
         await self._append(Record(attempt_finished=AttemptFinished(outcome=outcome, reason=reason)))
 

@@ -26,7 +26,7 @@ from tesserabench.bench.metric import CEILING_RATIO, TIME
 from tesserabench.v1 import measurement_pb2 as pb
 from tesserabench.v1.host_pb2 import Device
 
-OUTCOMES: Mapping[Outcome, pb.Outcome] = {
+OUTCOMES: Mapping[Outcome, pb.Outcome.ValueType] = {
     Outcome.OK: pb.OUTCOME_OK,
     Outcome.INCORRECT: pb.OUTCOME_INCORRECT,
     Outcome.IMPLAUSIBLE: pb.OUTCOME_IMPLAUSIBLE,
@@ -41,7 +41,7 @@ OUTCOMES: Mapping[Outcome, pb.Outcome] = {
     Outcome.INTERRUPTED: pb.OUTCOME_INTERRUPTED,
     Outcome.HARNESS_ERROR: pb.OUTCOME_HARNESS_ERROR,
 }
-STOP_REASONS: Mapping[StopReason, pb.StopReason] = {
+STOP_REASONS: Mapping[StopReason, pb.StopReason.ValueType] = {
     StopReason.CONVERGED: pb.STOP_REASON_CONVERGED,
     StopReason.BUDGET_EXHAUSTED: pb.STOP_REASON_BUDGET,
     StopReason.MAX_SAMPLES: pb.STOP_REASON_MAX_SAMPLES,
@@ -49,12 +49,12 @@ STOP_REASONS: Mapping[StopReason, pb.StopReason] = {
     StopReason.RESOLUTION_LIMITED: pb.STOP_REASON_RESOLUTION_LIMITED,
     StopReason.DRIFTING: pb.STOP_REASON_DRIFTING,
 }
-MODES: Mapping[Mode, pb.TimingMode] = {
+MODES: Mapping[Mode, pb.TimingMode.ValueType] = {
     Mode.HOT: pb.TIMING_MODE_HOT,
     Mode.COLD: pb.TIMING_MODE_COLD,
     Mode.HOST: pb.TIMING_MODE_HOST,
 }
-BETTER: Mapping[Better, pb.Better] = {Better.LOWER: pb.BETTER_LOWER, Better.HIGHER: pb.BETTER_HIGHER}
+BETTER: Mapping[Better, pb.Better.ValueType] = {Better.LOWER: pb.BETTER_LOWER, Better.HIGHER: pb.BETTER_HIGHER}
 
 # Outcomes whose numbers are worth keeping: the others have none, or wrong ones.
 _MEASURED = {Outcome.OK, Outcome.THROTTLED, Outcome.IMPLAUSIBLE}

@@ -137,7 +137,7 @@ class TrialLog:
         """Whether the trial has a beginning and no end in the log."""
         return self._open
 
-    async def finish(self, outcome: pb.Outcome, reason: str, track: Track | None = None) -> None:
+    async def finish(self, outcome: pb.Outcome.ValueType, reason: str, track: Track | None = None) -> None:
         """Write how the trial ended, unless nothing of it has been written, or its end has."""
         if not self._open:
             return

@@ -13,7 +13,7 @@ from tesserabench.v1.measurement_pb2 import DeviceState, ThrottleClass
 class Throttling:
     """What limited the clocks, as shares of the time by reason; `remark` when the counters cannot be trusted."""
 
-    kind: ThrottleClass
+    kind: ThrottleClass.ValueType
     fractions: Mapping[str, float]
     remark: str = ""
 

@@ -1,0 +1,121 @@
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tesserabench.analysis.results import SeriesKey
+from tesserabench.collector.core.baselines import Coverage, base_branch, branch_line, may_replace, own_branch
+from tesserabench.collector.core.confirmations import confirming_spec, covers
+from tesserabench.collector.core.references import branch_names, label
+from tesserabench.collector.core.results import is_partial
+from tesserabench.collector.core.spec import HostSelector, ParameterOverride, RunSpec
+from tesserabench.collector.store.tables import Project, Run
+
+SPEC = RunSpec(suite="core", trials=5, seed=7, selector=HostSelector(conditions=("gpu=h100",), count=2))
+PROJECT = Project(id=1, name="default", default_branch="main")
+CASES = frozenset({"a", "b"})
+
+
+def key(case: str, metric: str = "time") -> SeriesKey:
+    return SeriesKey(case_id=case, mode="cold", metric=metric, device="H100")
+
+
+def run(**fields: str) -> Run:
+    return Run(id=1, **({"branch": "", "base_branch": "", "pull_request": ""} | fields))
+
+
+@given(st.sets(st.text(min_size=1, max_size=40), min_size=1, max_size=20), st.text(min_size=1, max_size=40))
+def test_exactly_the_suspected_cases_are_measured_again(cases: set[str], other: str) -> None:
+    spec = confirming_spec(SPEC, [key(case) for case in cases], ["n1"])
+    for case in cases:
+        assert any(re.search(pattern, case) for pattern in spec.include)
+        assert covers(spec, key(case))
+    if other.rstrip("\n") not in {case.rstrip("\n") for case in cases}:
+        assert not covers(spec, key(other))
+
+
+def test_it_is_measured_on_the_same_hosts_in_another_order() -> None:
+    spec = confirming_spec(SPEC, [key("a")], ["n1", "n2"])
+    assert spec.selector == HostSelector(hosts=("n1", "n2"), count=2)
+    assert spec.seed == 0
+    assert spec.trials == 5
+    assert confirming_spec(replace(SPEC, trials=1), [key("a")], ["n1"]).trials == 3
+
+
+def test_a_drill_is_drilled_again() -> None:
+    assert confirming_spec(replace(SPEC, drill={"gemm": 1.1}), [key("a")], ["n1"]).drill == {"gemm": 1.1}
+
+
+def test_too_many_suspected_cases_let_the_whole_run_be_measured_again() -> None:
+    suspected = [key(f"case{index}") for index in range(501)]
+    spec = confirming_spec(replace(SPEC, include=("case",), exclude=("x",)), suspected, ["n1"])
+    assert (spec.include, spec.exclude) == (("case",), ("x",))
+    assert covers(spec, suspected[0])
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "yes"),
+    [
+        (Coverage(spec=SPEC, cases=CASES), Coverage(spec=SPEC, cases=CASES), True),
+        (Coverage(spec=SPEC, cases=frozenset("a")), Coverage(spec=SPEC, cases=CASES), True),
+        (Coverage(spec=replace(SPEC, include=("a",)), cases=frozenset("a")), Coverage(spec=SPEC, cases=CASES), False),
+        (Coverage(spec=replace(SPEC, include=("a|b",)), cases=CASES), Coverage(spec=SPEC, cases=CASES), True),
+        (Coverage(spec=replace(SPEC, tier="smoke"), cases=frozenset("a")), Coverage(spec=SPEC, cases=CASES), False),
+        (Coverage(spec=replace(SPEC, tier="full"), cases=CASES), Coverage(spec=SPEC, cases=frozenset("a")), True),
+        (Coverage(spec=replace(SPEC, trials=1), cases=CASES), Coverage(spec=SPEC, cases=CASES), False),
+        (Coverage(spec=replace(SPEC, trials=3), cases=CASES), Coverage(spec=SPEC, cases=CASES), True),
+        (
+            Coverage(spec=replace(SPEC, trials=1), cases=CASES),
+            Coverage(spec=replace(SPEC, trials=1), cases=CASES),
+            True,
+        ),
+        (
+            Coverage(
+                spec=replace(SPEC, overrides=(ParameterOverride(parameter="n", value="1"),)), cases=frozenset("c")
+            ),
+            Coverage(spec=SPEC, cases=CASES),
+            False,
+        ),
+    ],
+)
+def test_a_baseline_loses_neither_cases_nor_launches(new: Coverage, old: Coverage, yes: bool) -> None:
+    assert may_replace(new, old) is yes
+
+
+def test_a_run_is_partial_when_it_left_cases_out() -> None:
+    assert not is_partial(SPEC)
+    assert is_partial(replace(SPEC, include=("a",)))
+    assert is_partial(replace(SPEC, exclude=("a",)))
+    assert is_partial(replace(SPEC, tier="smoke"))
+    assert not is_partial(replace(SPEC, tier="nightly"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "own", "base", "line"),
+    [
+        ({}, "main", "main", ""),
+        ({"branch": "main"}, "main", "main", ""),
+        ({"branch": "fix"}, "fix", "main", "fix"),
+        ({"branch": "fix", "base_branch": "develop"}, "fix", "develop", "fix"),
+        ({"branch": "fix", "pull_request": "7"}, "fix", "main", "fix"),
+        ({"pull_request": "7"}, "main", "main", "pull request 7"),
+    ],
+)
+def test_branches_of_a_run(fields: dict[str, str], own: str, base: str, line: str) -> None:
+    row = run(**fields)
+    assert (own_branch(row, PROJECT), base_branch(row, PROJECT), branch_line(row, PROJECT)) == (own, base, line)
+
+
+def test_a_run_without_a_branch_belongs_to_the_default_branch() -> None:
+    assert branch_names("main", "main") == ("main", "")
+    assert branch_names("fix", "main") == ("fix",)
+
+
+@pytest.mark.parametrize("reference", ["1", "run:1", "runs/1"])
+def test_a_run_is_called_by_its_name(reference: str) -> None:
+    assert label(reference, run()) == "runs/1"
+
+
+def test_another_reference_is_shown_with_its_run() -> None:
+    assert label("branch:main", run()) == "branch:main (runs/1)"

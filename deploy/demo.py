@@ -15,12 +15,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".demo"
 BIN = Path(sys.executable).parent
 SUITE = "core"
-PLANTED = "triad"
+PLANTED = "memory/triad"
 FACTOR = 1.5
 GATE_FAILED = 10
 START_SECONDS = 60.0
@@ -105,20 +106,19 @@ class _Tbctl:
         print(f"$ tbctl {' '.join(arguments)}", flush=True)
         return subprocess.run([BIN / "tbctl", *arguments], env=self.environment, check=False).returncode
 
-    def json(self, *arguments: str) -> dict[str, object] | None:
-        """What a command prints with `-o json`; None when it fails."""
+    def items(self, *arguments: str) -> list[dict[str, Any]]:
+        """The items that a listing command prints with `-o json`."""
         command = [BIN / "tbctl", *arguments, "-o", "json"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, check=False)
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise DemoError(f"tbctl {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}")
+        listed: list[dict[str, Any]] = json.loads(done.stdout)["items"]
+        return listed
 
 
 def _regressed_benchmarks(tbctl: _Tbctl) -> list[str]:
-    listed = tbctl.json("regression", "list", "--allow-empty")
-    if listed is None:
-        raise DemoError("tbctl regression list failed")
-    items = listed["items"]
-    assert isinstance(items, list)
-    return sorted({item["evidence"]["case"]["benchmark"] for item in items if item["state"] == "confirmed"})
+    confirmed = tbctl.items("regression", "list", "--state", "confirmed")
+    return sorted({item["evidence"]["case"]["benchmark"] for item in confirmed})
 
 
 def _start_collector(started: list[subprocess.Popen[bytes]]) -> dict[str, str]:
@@ -145,10 +145,7 @@ def _start_agent(started: list[subprocess.Popen[bytes]], collector: str) -> None
 def _wait_for_host(tbctl: _Tbctl, started: list[subprocess.Popen[bytes]]) -> None:
     for _ in _until(START_SECONDS, "the agent to be ready"):
         _must_run(started[-1], "agent")
-        listed = tbctl.json("node", "list", "--allow-empty")
-        items = listed["items"] if listed else []
-        assert isinstance(items, list)
-        if any(item["state"] == "ready" for item in items):
+        if any(item["state"] == "ready" for item in tbctl.items("node", "list")):
             return
 
 

@@ -202,7 +202,7 @@ class Fleet:
         """Return once every host is ready for work."""
 
         def ready() -> bool:
-            done = self.tbctl("node", "list", "-o", "json", "--allow-empty")
+            done = self.tbctl("node", "list", "-o", "json")
             if done.returncode:
                 return False
             states = {row["name"].removeprefix("hosts/"): row["state"] for row in json.loads(done.stdout)["items"]}

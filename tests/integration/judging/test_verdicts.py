@@ -6,15 +6,9 @@ from support.laboratory import FINISHED, JUDGING, Conditions, Laboratory, Reques
 from tesserabench.collector.core import runs
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.store import comparisons
-from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.tables import Baseline, RegressionEvent
 
 SLOW = Conditions(factors={"gemm[n=512]": 1.10})
-
-
-@pytest.fixture
-def laboratory(database: Database) -> Laboratory:
-    return Laboratory(database)
 
 
 async def head_of(laboratory: Laboratory, name: str = "branch:main") -> int | None:

@@ -118,7 +118,8 @@ class _Tbctl:
 
 def _regressed_benchmarks(tbctl: _Tbctl) -> list[str]:
     confirmed = tbctl.items("regression", "list", "--state", "confirmed")
-    return sorted({item["evidence"]["case"]["benchmark"] for item in confirmed})
+    cases = [item["evidence"]["case"] for item in confirmed]
+    return sorted({f"{case['suite']}/{case['benchmark']}" for case in cases})
 
 
 def _start_collector(started: list[subprocess.Popen[bytes]]) -> dict[str, str]:

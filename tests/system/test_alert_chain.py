@@ -33,7 +33,7 @@ def test_a_planted_slow_down_is_confirmed_reaches_the_webhook_and_ends_with_an_a
             assert "exit 10" in slowed.stderr
 
             regressions = fleet.tbctl_json("regression", "list")["items"]
-            assert {item["evidence"]["case"]["benchmark"] for item in regressions} == {"memory/triad"}
+            assert {item["evidence"]["case"]["benchmark"] for item in regressions} == {"triad"}
             assert {item["state"] for item in regressions} == {"confirmed"}
             regression = fleet.tbctl_json("regression", "get", regressions[0]["name"])
             states = [event["state"] for event in regression["events"]]
@@ -42,7 +42,7 @@ def test_a_planted_slow_down_is_confirmed_reaches_the_webhook_and_ends_with_an_a
             assert confirming["trigger"] == "confirmation"
 
             fired = stack.webhook.wait_for(lambda alert: alert.name == ALERT and alert.status == "firing", seconds=30)
-            assert fired.labels["benchmark"] == "memory/triad"
+            assert fired.labels["benchmark"] == "triad"
             assert "tbctl regression ack" in json.dumps(dict(fired.annotations))
 
             for item in regressions:

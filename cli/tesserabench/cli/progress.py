@@ -42,9 +42,11 @@ class PlainProgress(AbstractContextManager["PlainProgress"]):
     run: Run | None = None
     _start: float = field(init=False)
     _last: float = field(init=False)
+    _lost: float | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._start = self._last = self.clock()
+        self._lost: float | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -60,15 +62,21 @@ class PlainProgress(AbstractContextManager["PlainProgress"]):
 
     def lost(self, error: CallError) -> None:
         """Tell that the connection is lost."""
+        self._lost = self.clock()
         self._tell(f"connection lost, trying again: {error.sentence}")
 
     def found(self) -> None:
         """Tell that it is there again."""
+        self._lost = None
         self._tell("connected again")
 
     def tick(self) -> None:
-        """Tell the progress when it is time to."""
-        if self.run is not None and self.clock() - self._last >= _LINE_SECONDS:
+        """Tell the progress when it is time to; without a connection it is not known."""
+        if self.run is None or self.clock() - self._last < _LINE_SECONDS:
+            return
+        if self._lost is not None:
+            self._tell(f"no connection for {duration(float(round(self.clock() - self._lost)))}, trying again")
+        else:
             self._tell(describe(self.run))
 
     def log(self, line: str) -> None:

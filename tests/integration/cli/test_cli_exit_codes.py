@@ -119,6 +119,17 @@ SITUATIONS = {
         prepare=lambda fake: fake.watch.update({"runs/42": [a_run()]}),
         says="--allow-empty",
     ),
+    "a gate on a run that was never judged": Situation(
+        code=ExitCode.NOT_FOUND,
+        line=("gate", "--run", "42"),
+        prepare=lambda fake: fake.runs.update({"runs/42": a_run()}),
+        says="was never judged",
+    ),
+    "a gate on a run that was cancelled": Situation(
+        code=ExitCode.CANCELLED,
+        line=("gate", "--run", "42"),
+        prepare=lambda fake: fake.runs.update({"runs/42": a_run(outcome="cancelled")}),
+    ),
     "waited too long": Situation(
         code=ExitCode.WAIT_TIMEOUT,
         line=(*WAIT, "--timeout", "300ms"),

@@ -9,8 +9,8 @@ from tesserabench.cli.ci import detect
 from tesserabench.cli.commands.compare import require_series, show_comparison
 from tesserabench.cli.commands.run import get_run
 from tesserabench.cli.context import CommandContext
-from tesserabench.cli.errors import StillPending, UsageProblem
-from tesserabench.cli.exit_codes import Ending
+from tesserabench.cli.errors import EmptyResult, StillPending, UsageProblem
+from tesserabench.cli.exit_codes import Ending, ExitCode
 from tesserabench.cli.following import policy_of
 from tesserabench.cli.grammar import command
 from tesserabench.cli.judgement import Policy, ending, facts_of_run
@@ -19,7 +19,7 @@ from tesserabench.cli.output.words import word
 from tesserabench.cli.parsing import short_id
 from tesserabench.cli.run_report import comparison_ending, gate_body, gather, run_comparison, show
 from tesserabench.v1.result_service_pb2 import CompareRequest
-from tesserabench.v1.run_pb2 import RunState
+from tesserabench.v1.run_pb2 import Run, RunState
 
 _DEFAULT_FAIL_ON = "minor"
 
@@ -57,9 +57,18 @@ def _gate_run(context: CommandContext, name: str, typed: Texts, policy: Policy) 
         raise StillPending(f"run {number} is {word(RunState, run.state)}; wait for it: tbctl run watch {number}")
     comparison = run_comparison(collector, run)
     if comparison is None:
-        return show(gather(collector, run, policy), context.printer, allow_empty=typed.flag("allow_empty"))
+        return _never_judged(context, run, policy, allow_empty=typed.flag("allow_empty"))
     outcome = ending(facts_of_run(run, comparison), policy)
     show_comparison(context.printer, comparison, head=run, gate=gate_body(outcome, policy, comparison, run))
+    return outcome
+
+
+def _never_judged(context: CommandContext, run: Run, policy: Policy, *, allow_empty: bool) -> Ending:
+    """A run that was cancelled, found no host or failed says so; one that ended well must not pass unseen."""
+    outcome = show(gather(context.collector, run, policy), context.printer, allow_empty=True)
+    if outcome.code is ExitCode.DONE and not allow_empty:
+        number = short_id(run.name)
+        raise EmptyResult(f"run {number} was never judged; compare it yourself (tbctl compare), or pass --allow-empty")
     return outcome
 
 

@@ -10,7 +10,7 @@ import structlog
 from tesserabench.agent import VERSION
 from tesserabench.agent.admission import Admission
 from tesserabench.agent.desk import AgentDesk
-from tesserabench.agent.errors import AgentError, Superseded
+from tesserabench.agent.errors import AgentError, DiskFull, Superseded
 from tesserabench.agent.executor import Executor, Stop
 from tesserabench.agent.host.gpus import open_gpus
 from tesserabench.agent.host.machine import Machine
@@ -27,7 +27,7 @@ from tesserabench.agent.runner.catalogue import installed_suites
 from tesserabench.agent.runner.station import Station
 from tesserabench.agent.settings import Settings
 from tesserabench.agent.spool import AttemptKey, Spool, open_spool
-from tesserabench.agent.spool.recovery import close_orphans
+from tesserabench.agent.spool.recovery import close_orphans, find_orphans
 from tesserabench.v1 import measurement_pb2 as pb
 
 SPOOL_FILE = "spool.db"
@@ -35,6 +35,7 @@ METRICS_ADDRESS_FILE = "metrics.addr"
 
 # What a last question and its answer may take when the agent goes down.
 _FAREWELL_SECONDS = 2.0
+_RECOVERY_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class Agent:
         self._drain = asyncio.Event()
         self._at_once = asyncio.Event()
         self._superseded: Superseded | None = None
+        self._orphans: tuple[AttemptKey, ...] = ()
 
     def drain(self) -> None:
         """Take no new work, let the running attempt finish within its time, send what is left, then end.
@@ -136,7 +138,14 @@ class Agent:
             watcher=self,
         )
         async with asyncio.TaskGroup() as group:
-            parts = (self._converse(dialogue), uploader.run(), executor.run(), machine.run(), self._notifier.run())
+            parts = (
+                self._converse(dialogue),
+                uploader.run(),
+                executor.run(),
+                machine.run(),
+                self._notifier.run(),
+                self._recover(spool, uploader, admission),
+            )
             tasks = [group.create_task(part) for part in parts]
             log.info("agent.started", version=VERSION, host=settings.host, collector=settings.collector)
             self._notifier.ready()
@@ -216,14 +225,33 @@ class Agent:
         if opened.moved_aside is not None:
             log.error("spool.moved_aside", complaint=opened.complaint, kept_as=str(opened.moved_aside))
         try:
-            for key in close_orphans(opened.spool):
-                log.warning("attempt.recovered", attempt=key.name, epoch=key.epoch, outcome="interrupted")
             for attempt in opened.spool.attempts():
                 self.roster.add(attempt.key, closing=True)
+            self._orphans = find_orphans(opened.spool)
+            self._close_orphans(opened.spool)
         except AgentError:
             opened.spool.close()
             raise
         return opened.spool
+
+    def _close_orphans(self, spool: Spool) -> None:
+        """Close what a killed predecessor left open; when the disk has no room even for that, it stays to be done."""
+        try:
+            close_orphans(spool, self._orphans)
+        except DiskFull as error:
+            log.error("attempt.unclosed", error=str(error))  # noqa: TRY400 - the sentence says it all
+            return
+        for key in self._orphans:
+            log.warning("attempt.recovered", attempt=key.name, epoch=key.epoch, outcome="interrupted")
+        self._orphans = ()
+
+    async def _recover(self, spool: Spool, uploader: Uploader, admission: Admission) -> None:
+        """Keep trying to close the orphans for as long as the disk is full."""
+        while self._orphans:
+            admission.disk_full(f"{spool.path} cannot grow; free space on its disk")
+            await asyncio.sleep(_RECOVERY_SECONDS)
+            await asyncio.to_thread(self._close_orphans, spool)
+            uploader.wake()
 
     @contextlib.contextmanager
     def _serve_metrics(self, spool: Spool) -> Iterator[None]:

@@ -13,7 +13,7 @@ from tesserabench.agent.host.machine import Machine
 from tesserabench.agent.link.reconcile import Abandon, Accept, Cancel, Decline, StopWork, reconcile
 from tesserabench.agent.metrics import AgentMetrics
 from tesserabench.agent.roster import Roster
-from tesserabench.agent.spool import Spool
+from tesserabench.agent.spool import AttemptKey, Spool
 from tesserabench.v1 import measurement_pb2 as pb
 from tesserabench.v1.agent_service_pb2 import HeldAttempt, RegisterRequest, SpoolState, SyncRequest, SyncResponse
 from tesserabench.v1.host_pb2 import Inventory
@@ -45,6 +45,7 @@ class AgentDesk:
         self._machine, self._roster, self._spool = machine, roster, spool
         self._executor, self._admission, self._metrics = executor, admission, metrics
         self._mark = 0
+        self._declined: set[AttemptKey] = set()
         self._unready = ""
         self._checked_at = float("-inf")
         self.draining = False
@@ -127,8 +128,9 @@ class AgentDesk:
                 case Abandon():
                     did = True
                     self._executor.stop(action.key, Stop(outcome=pb.OUTCOME_INTERRUPTED, reason=action.reason))
-                case Decline():
+                case Decline() if action.key not in self._declined:
                     log.info("attempt.declined", attempt=action.key.name, reason=action.reason)
+        self._declined = {action.key for action in actions if isinstance(action, Decline)}
         return did
 
     async def _accept(self, action: Accept) -> bool:
@@ -155,6 +157,8 @@ class AgentDesk:
         if now - self._checked_at < _CHECK_SECONDS:
             return
         unready = await asyncio.to_thread(self._admission.unready)
-        if unready and unready != self._unready:
+        if unready and not self._unready:
             log.warning("host.unready", reason=unready)
+        if self._unready and not unready:
+            log.info("host.ready")
         self._unready, self._checked_at = unready, now

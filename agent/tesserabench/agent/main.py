@@ -5,6 +5,7 @@ took over; 4 the state folder cannot be used.
 """
 
 import asyncio
+import os
 import signal
 import sys
 import traceback
@@ -55,6 +56,10 @@ def run(context: click.Context, config: Path | None = None, log_format: str | No
     """  # noqa: D301 - as above
     loaded = _load(context, config, log_format)
     configure(loaded.settings.log_format)
+    # What the agent writes is nobody else's to read, the workers' user included.
+    os.umask(0o027)
+    # Workers are executed at once after the fork; gRPC's own preparations for a fork would only stand in the way.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     asyncio.run(_run(loaded))
 
 

@@ -11,6 +11,8 @@ from support.embedded_agent import running_agent
 from support.fake_collector import FakeCollector, Fault
 from tesserabench.agent.app import Agent
 from tesserabench.agent.errors import AgentError, LinkError, Superseded
+from tesserabench.agent.host.machine import Machine
+from tesserabench.agent.locks import device_lock, lock_path
 from tesserabench.agent.settings import Budgets, Policy, Settings
 from tesserabench.agent.spool import AttemptKey, open_spool
 from tesserabench.v1 import measurement_pb2 as pb
@@ -380,6 +382,70 @@ async def test_attempt_unknown_to_the_collector_stays_on_disk_and_blocks_nobody(
         closing = await collector.until_closed((lost.name, lost.epoch))
         assert closing.outcome == pb.OUTCOME_INTERRUPTED
     assert collector.of((lost.name, 1)).records[0].log_lines.lines[0] == "precious"
+
+
+async def test_collector_with_another_database_gets_nothing_wrong_and_loses_nothing_here(
+    collector: FakeCollector, make_settings: MakeSettings, scenario: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running_agent(make_settings(simulated_scenario=scenario("real_time_factor = 5.0\n"))) as agent:
+        key = await collector.assign(1, smoke())
+        await collector.until(lambda: len(collector.of(key).results) >= 2, what="two results")
+        committed = collector.of(key).committed
+        collector.stored.clear()
+        while agent.roster.running is not None:
+            agent.roster.changed.clear()
+            await agent.roster.changed.wait()
+        tried = len(collector.headers)
+        await collector.until(lambda: len(collector.headers) > tried, what="another try")
+        assert collector.of(key).records == []
+        assert agent.spool is not None
+        attempt = agent.spool.attempts()[0]
+        assert attempt.closed
+        assert attempt.committed_sequence >= committed
+        assert attempt.pending >= 2
+    assert "another one than before" in capsys.readouterr().out
+
+
+async def test_cancellation_of_a_waiting_attempt_needs_no_worker(
+    collector: FakeCollector, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(devices=("cpu",), device_wait_seconds=60)
+    device = Machine({"cpu"}, None).devices[0]
+    async with device_lock(lock_path(device.uuid, tmp_path / "locks", tmp_path), 1), running_agent(settings):
+        key = await collector.assign(1, smoke(device="cpu"))
+        await collector.until(
+            lambda: any(item.progress.phase == "waiting for the device" for item in collector.held.values()),
+            what="wait",
+        )
+        await collector.cancel(key)
+        closing = await collector.until_closed(key, seconds=10)
+    assert closing.outcome == pb.OUTCOME_CANCELLED
+
+
+async def test_device_in_use_by_another_measurement_is_busy(
+    collector: FakeCollector, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(devices=("cpu",), device_wait_seconds=0.2)
+    device = Machine({"cpu"}, None).devices[0]
+    async with device_lock(lock_path(device.uuid, tmp_path / "locks", tmp_path), 1), running_agent(settings):
+        key = await collector.assign(1, smoke(device="cpu"))
+        closing = await collector.until_closed(key)
+    assert closing.outcome == pb.OUTCOME_BUSY
+    assert "device_wait_seconds" in closing.reason
+
+
+async def test_newer_epoch_ends_the_older_one_and_is_run(
+    collector: FakeCollector, make_settings: MakeSettings, scenario: Write
+) -> None:
+    async with running_agent(make_settings(simulated_scenario=scenario("real_time_factor = 10.0\n"))):
+        first = await collector.assign(1, smoke(trials=5))
+        await collector.until(lambda: len(collector.of(first).results) >= 1, what="a first result")
+        second = await collector.assign(1, smoke(suite="gemm"), epoch=2)
+        older = await collector.until_closed(first)
+        newer = await collector.until_closed(second)
+    assert older.outcome == pb.OUTCOME_INTERRUPTED
+    assert "epoch 2" in older.reason
+    assert newer.outcome == pb.OUTCOME_OK
 
 
 async def test_unsecured_connection_beyond_this_machine_is_refused(make_settings: MakeSettings) -> None:

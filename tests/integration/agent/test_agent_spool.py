@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.waiting import wait_until
 from tesserabench.agent.errors import DiskFull, SpoolError, SpoolFull
 from tesserabench.agent.spool import AttemptKey, Spool, open_spool
-from tesserabench.agent.spool.recovery import close_orphans
+from tesserabench.agent.spool.recovery import close_orphans, find_orphans
 from tesserabench.v1 import measurement_pb2 as pb
 from tesserabench.v1.ingest_service_pb2 import (
     AttemptFinished,
@@ -175,13 +175,16 @@ def test_orphans_are_closed_as_interrupted_with_the_end_of_their_trial(spool: Sp
     spool.append(A, case())
     spool.begin(B)
     spool.append(B, closing(pb.OUTCOME_CANCELLED))
-    assert close_orphans(spool) == (A,)
+    assert find_orphans(spool) == (A,)
+    close_orphans(spool, [A])
     *_, trial, last = bodies(spool, A)
     assert trial.trial_finished.trial == 4
     assert trial.trial_finished.outcome == pb.OUTCOME_INTERRUPTED
     assert last.attempt_finished.outcome == pb.OUTCOME_INTERRUPTED
     assert "trial 4" in last.attempt_finished.reason
-    assert close_orphans(spool) == ()
+    assert find_orphans(spool) == ()
+    close_orphans(spool, [A, B])
+    assert bodies(spool, A)[-1] == last
     assert len(bodies(spool, B)) == 1
 
 
@@ -189,12 +192,20 @@ def test_trial_that_ended_is_not_ended_again(spool: Spool) -> None:
     spool.begin(A)
     spool.append(A, Record(trial_started=TrialStarted(trial=0)))
     spool.append(A, Record(trial_finished=TrialFinished(trial=0)))
-    close_orphans(spool)
+    close_orphans(spool, find_orphans(spool))
     assert [record.WhichOneof("event") for record in bodies(spool, A)] == [
         "trial_started",
         "trial_finished",
         "attempt_finished",
     ]
+
+
+def test_attempt_that_began_after_the_start_is_no_orphan(spool: Spool) -> None:
+    spool.begin(A)
+    orphans = find_orphans(spool)
+    spool.begin(B)
+    close_orphans(spool, orphans)
+    assert [(item.key, item.closed) for item in spool.attempts()] == [(A, True), (B, False)]
 
 
 WRITER = """

@@ -13,8 +13,11 @@ import psutil
 import pytest
 from support.waiting import wait_until_async
 from tesserabench.agent.errors import DeviceBusy, RunnerError, WorkerProtocolError
+from tesserabench.agent.host.machine import Machine
 from tesserabench.agent.locks import device_lock, lock_path
 from tesserabench.agent.runner.process import Launch, Worker, start_worker
+from tesserabench.agent.runner.station import Station
+from tesserabench.agent.settings import Settings
 
 PYTHON = sys.executable
 
@@ -42,14 +45,14 @@ async def worker(folder: Path, **changes: object) -> AsyncIterator[Worker]:
         await started.kill(0.1)
 
 
-async def all_lines(running: Worker) -> list[str]:
-    """What the worker prints until it ends."""
+async def all_lines(running: Worker, count: int = 1) -> list[str]:
+    """What the worker prints until it ends: at least `count` lines."""
     await running.exit_status()
     found: list[str] = []
 
     async def collect() -> bool:
         found.extend(line for lines in running.lines() for line in lines.lines)
-        return bool(found)
+        return len(found) >= count
 
     await wait_until_async(collect, seconds=10, what="the worker's lines")
     return found
@@ -64,7 +67,31 @@ async def test_worker_becomes_the_user_of_the_settings(as_worker: Path, tmp_path
             folder.chmod(0o755)
     async with worker(tmp_path, user="nobody") as running:
         nobody = pwd.getpwnam("nobody")
-        assert await all_lines(running) == [str(nobody.pw_uid), str(nobody.pw_gid)]
+        assert await all_lines(running, 2) == [str(nobody.pw_uid), str(nobody.pw_gid)]
+
+
+async def test_working_folder_and_cache_are_the_workers_own(as_worker: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user; run as root to see this")
+    state_dir = tmp_path / "state"
+    state_dir.mkdir(mode=0o750)
+    (state_dir / "spool.db").write_text("not for workers", encoding="utf-8")
+    (state_dir / "spool.db").chmod(0o640)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/") and folder.stat().st_uid == 0 and folder.stat().st_mode & 0o777 == 0o700:
+            folder.chmod(0o755)
+    machine = Machine({"cpu"}, None)
+    settings = Settings(state_dir=state_dir, runner_user="nobody", devices=("cpu",))
+    station = Station(settings=settings, devices=machine.devices, watch=machine)
+    folder = station.make_folder()
+    environment = station.environment(folder, machine.devices[0])
+    write(as_worker, 'touch $HOME/a && mkdir -p "$CUPY_CACHE_DIR" && cat $HOME/../spool.db; ls $HOME/..; echo done')
+    async with worker(folder, user="nobody", environment=environment) as running:
+        printed = await all_lines(running, 3)
+    assert "done" in printed
+    assert sum("ermission denied" in line for line in printed) == 2, printed
+    assert not any("not for workers" in line for line in printed)
+    assert (folder / "a").exists()
 
 
 async def test_worker_without_a_user_keeps_the_agents(as_worker: Path, tmp_path: Path) -> None:

@@ -7,13 +7,27 @@ from pathlib import Path
 import grpc
 from tesserabench.agent.errors import LinkError
 from tesserabench.agent.settings import Settings, split_address
-from tesserabench.wire.channel import client_options
+from tesserabench.wire.channel import ChannelOption, client_options
 
 Metadata = tuple[tuple[str, str], ...]
 
 
 TokenSource = Callable[[], str]
 """Gives the bearer token for the next call; empty for none."""
+
+
+# The transport's own wait between connection attempts; by default it grows to two minutes, past our own back-off.
+_LONGEST_RECONNECT_SECONDS = 5.0
+
+
+def _options(settings: Settings) -> list[ChannelOption]:
+    longest = int(1000 * min(settings.link.retry_max, _LONGEST_RECONNECT_SECONDS))
+    first = min(longest, int(1000 * settings.link.retry_min))
+    reconnect: list[ChannelOption] = [
+        ("grpc.initial_reconnect_backoff_ms", first),
+        ("grpc.max_reconnect_backoff_ms", longest),
+    ]
+    return [*client_options(), *reconnect]
 
 
 def open_channel(settings: Settings) -> grpc.aio.Channel:
@@ -31,13 +45,13 @@ def open_channel(settings: Settings) -> grpc.aio.Channel:
             private_key=_read(tls.key, "tls.key"),
             certificate_chain=_read(tls.cert, "tls.cert"),
         )
-        return grpc.aio.secure_channel(target, credentials, options=client_options())
+        return grpc.aio.secure_channel(target, credentials, options=_options(settings))
     if not is_loopback(host) and not settings.insecure:
         raise LinkError(
             f"collector is {settings.collector!r}: beyond this machine the connection must be secured; "
             "write https://HOST:PORT or set tls.ca, or allow the clear text with insecure = true"
         )
-    return grpc.aio.insecure_channel(target, options=client_options())
+    return grpc.aio.insecure_channel(target, options=_options(settings))
 
 
 def is_loopback(host: str) -> bool:

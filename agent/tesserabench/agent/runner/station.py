@@ -36,6 +36,7 @@ class Station:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         self._hand_over(folder)
+        self._let_through()
         return folder
 
     def environment(self, folder: Path, device: Device) -> Mapping[str, str]:
@@ -76,6 +77,12 @@ class Station:
                     f"{self.settings.device_wait_seconds:g} s; stop them, or set policy.on_foreign_process to flag"
                 )
             await asyncio.sleep(_FOREIGN_RETRY_SECONDS)
+
+    def _let_through(self) -> None:
+        """Let the workers' user pass the state folder on its way to theirs; it still cannot list it."""
+        if self.user is not None and os.geteuid() == 0:
+            state_dir = self.settings.state_dir
+            state_dir.chmod(state_dir.stat().st_mode | 0o001)
 
     def _hand_over(self, folder: Path) -> None:
         if self.user is not None and os.geteuid() == 0:

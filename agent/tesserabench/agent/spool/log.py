@@ -23,6 +23,11 @@ _HARD_LIMIT = 2
 Clock = Callable[[], float]
 
 
+def reserve_of(path: Path) -> Path:
+    """The file that keeps disk space back for the closing records of the spool at `path`."""
+    return path.with_name(path.name + ".reserve")
+
+
 class Spool:
     """The log of every attempt that this host holds. Made by `open_spool`."""
 
@@ -32,7 +37,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._clock = clock
         self._lock = threading.Lock()
-        self._reserve = path.with_name(path.name + ".reserve")
+        self._reserve = reserve_of(path)
         self._pending = self._count_pending()
         self._restore_reserve()
 

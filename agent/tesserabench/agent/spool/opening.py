@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tesserabench.agent.errors import SpoolCorrupt
+from tesserabench.agent.errors import DiskFull, SpoolCorrupt
 from tesserabench.agent.spool import schema
-from tesserabench.agent.spool.log import Clock, Spool
+from tesserabench.agent.spool.log import Clock, Spool, reserve_of
 from tesserabench.agent.spool.rows import translated
 
 
@@ -24,9 +24,13 @@ def open_spool(path: Path, *, max_bytes: int, fsync: bool = True, clock: Clock =
     """Open or create the spool at `path`; a damaged file is kept under another name beside it.
 
     Raises:
-        SpoolError: the file cannot be opened for another reason, such as rights or a full disk.
+        SpoolError: the file cannot be opened for another reason, such as rights or a disk that is full even without
+            the reserve.
     """
     try:
+        return Opened(spool=_open(path, max_bytes, fsync, clock), moved_aside=None, complaint="")
+    except DiskFull:
+        reserve_of(path).unlink(missing_ok=True)
         return Opened(spool=_open(path, max_bytes, fsync, clock), moved_aside=None, complaint="")
     except SpoolCorrupt as error:
         aside = _move_aside(path, clock)

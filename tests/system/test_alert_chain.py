@@ -27,7 +27,15 @@ def test_a_planted_slow_down_is_confirmed_reaches_the_webhook_and_ends_with_an_a
             assert baseline.returncode == 0, baseline.stdout + baseline.stderr
 
             slowed = fleet.tbctl(
-                *TRIGGER, "--branch", "main", "--commit", "bbbbbbb2", "--drill", "memory/triad=1.10", "--fail-on", "minor"
+                *TRIGGER,
+                "--branch",
+                "main",
+                "--commit",
+                "bbbbbbb2",
+                "--drill",
+                "memory/triad=1.10",
+                "--fail-on",
+                "minor",
             )
             assert slowed.returncode == 10, slowed.stdout + slowed.stderr
             assert "exit 10" in slowed.stderr

@@ -24,7 +24,9 @@ def call_error(error: grpc.RpcError, *, address: Address, attempts: int = 1) -> 
     word = f" ({reason})" if reason else ""
     remedy = _REMEDIES.get(status)
     sentence = f"{said or status.lower()}{word}" + (f"; {remedy}" if remedy else "")
-    return CallError(sentence, status=status, reason=reason, details=details)
+    # A collector that names one wrong field says it in its sentence already.
+    told = tuple(f"  {line}" for line in details if line not in said)
+    return CallError(sentence, status=status, reason=reason, details=told)
 
 
 def _unreachable(status: str, said: str, address: Address, attempts: int) -> str:
@@ -42,7 +44,7 @@ def _without_noise(said: str) -> str:
 
 
 def _details(error: grpc.RpcError) -> tuple[str, tuple[str, ...]]:
-    """The stable reason, and a line for every field that was wrong."""
+    """The stable reason, and a text for every field that was wrong."""
     try:
         status = rpc_status.from_call(error)
     except ValueError:
@@ -53,5 +55,5 @@ def _details(error: grpc.RpcError) -> tuple[str, tuple[str, ...]]:
         if item.Unpack(info) and info.domain == DOMAIN:
             reason = info.reason
         elif item.Unpack(request):
-            lines += [f"  {violation.field}: {violation.description}" for violation in request.field_violations]
+            lines += [f"{violation.field}: {violation.description}" for violation in request.field_violations]
     return reason, tuple(lines)

@@ -15,7 +15,7 @@ from tesserabench.cli.output.words import word
 from tesserabench.cli.pages import all_results
 from tesserabench.cli.parsing import short_id
 from tesserabench.cli.reproduce import reproduce_command
-from tesserabench.cli.views.comparisons import notable, verdict_lines
+from tesserabench.cli.views.comparisons import regressed_entries, verdict_lines
 from tesserabench.cli.views.results import ResultRow, result_columns, rows_of, trouble_lines
 from tesserabench.cli.views.verdicts import style_of
 from tesserabench.report.quantity import duration
@@ -48,17 +48,13 @@ class RunReport:
 
 def gate_body(ending_: Ending, policy: Policy, comparison: Comparison | None, run: Run | None) -> dict[str, Any]:
     """How it ended and what to look at, as plain values."""
-    notable_entries = notable(comparison) if comparison is not None else []
+    regressed = regressed_entries(comparison) if comparison is not None else []
     return {
         "fail_on": policy.fail_on,
         "exit_code": int(ending_.code),
         "exit_name": ending_.code.name.lower(),
         "sentence": ending_.sentence,
-        "reproduce": {
-            entry.case.id: reproduce_command(run, entry)
-            for entry in notable_entries
-            if entry.verdict == Verdict.VERDICT_REGRESSED
-        },
+        "reproduce": {entry.case.id: reproduce_command(run, entry) for entry in regressed},
     }
 
 
@@ -135,6 +131,7 @@ def _last_line(report: RunReport, printer: Printer) -> str:
     if run.HasField("start_time") and run.HasField("end_time"):
         took = f" in {duration((run.end_time.ToNanoseconds() - run.start_time.ToNanoseconds()) / 1e9)}"
     why = run.verdict_reason or (report.comparison.summary if report.comparison is not None else "") or run.reason
+    why = why.rstrip(".")
     outcome = word(Outcome, run.outcome)
     ended = f"{outcome}{took}" if verdict else f"ended{took}"
     shown = printer.painted(state.upper(), style_of(state))

@@ -19,6 +19,7 @@ from tesserabench.cli.views.fleet import host_columns, host_details, suite_colum
 from tesserabench.cli.views.keeping import baseline_columns, regression_columns, regression_details, schedule_columns
 from tesserabench.cli.views.runs import run_columns, run_details
 from tesserabench.v1.baseline_service_pb2 import Baseline
+from tesserabench.v1.comparison_pb2 import ComparisonEntry
 from tesserabench.v1.host_pb2 import BenchmarkInfo, Device, Host, HostState, Inventory, SuiteInfo
 from tesserabench.v1.host_service_pb2 import Suite
 from tesserabench.v1.regression_service_pb2 import Regression, RegressionEvent, RegressionState
@@ -137,6 +138,12 @@ def test_table_is_as_it_was(name: str) -> None:
     assert_golden(f"cli/{name}.txt", text)
 
 
+def a_rate(verdict: str, m: int = 512) -> ComparisonEntry:
+    entry = an_entry(verdict=verdict, m=m, primary=False)
+    entry.metric, entry.unit = "throughput", "FLOP/s"
+    return entry
+
+
 @pytest.fixture
 def finished(collector: FakeCollector) -> FakeCollector:
     run = a_run(verdict="regressed", severity="critical", failures={"incorrect": 1})
@@ -149,7 +156,10 @@ def finished(collector: FakeCollector) -> FakeCollector:
     ]
     collector.comparisons["runs/42"] = a_comparison(
         an_entry(verdict="regressed", severity="critical"),
-        an_entry(m=1024, verdict="inconclusive", reason="case_failed"),
+        a_rate("regressed"),
+        a_rate("regressed", m=256),
+        a_rate("pass", m=1024),
+        *(an_entry(m=m, verdict="inconclusive", reason="too_noisy") for m in (1024, 2048, 4096, 8192)),
         verdict="regressed",
         severity="critical",
         summary="1 of 2 series regressed",
@@ -275,6 +285,13 @@ def test_long_ids_are_whole_in_wide(finished: FakeCollector, tbctl: Tbctl) -> No
     case = "gemm/matmul[m=512,n=512,k=512,dtype=float32]"
     assert case in tbctl("result", "list", "42", "-o", "wide").out
     assert case in tbctl("compare", "41", "42", "-o", "wide").out
+
+
+def test_metrics_that_do_not_decide_are_for_wide_tables_and_programs(finished: FakeCollector, tbctl: Tbctl) -> None:
+    assert len(json.loads(tbctl("compare", "41", "42", "-o", "json").out)["entries"]) == 8
+    assert len(tbctl("compare", "41", "42", "-o", "csv").out.splitlines()) == 9
+    assert " FLOP/s" in tbctl("compare", "41", "42", "-o", "wide").out
+    assert " FLOP/s" not in tbctl("compare", "41", "42").out
 
 
 def test_colours_are_for_terminals_alone(finished: FakeCollector, tbctl: Tbctl) -> None:

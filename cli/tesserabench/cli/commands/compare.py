@@ -13,7 +13,7 @@ from tesserabench.cli.output.printer import Printer
 from tesserabench.cli.output.structured import plain
 from tesserabench.cli.output.words import word
 from tesserabench.cli.run_report import comparison_ending, gate_body
-from tesserabench.cli.views.comparisons import comparison_columns, verdict_lines
+from tesserabench.cli.views.comparisons import comparison_columns, shown_entries, verdict_lines
 from tesserabench.cli.views.verdicts import style_of
 from tesserabench.v1.comparison_pb2 import Comparison
 from tesserabench.v1.result_service_pb2 import CompareRequest
@@ -22,16 +22,17 @@ from tesserabench.v1.run_pb2 import Run, Severity, Verdict
 
 def show_comparison(printer: Printer, comparison: Comparison, *, head: Run | None, gate: dict[str, Any]) -> None:
     """Write a comparison in the printer's format; `gate` is what programs learn about how it ends."""
-    columns = comparison_columns(comparison.entries)
+    entries = shown_entries(comparison, every=printer.output != "table")
+    columns = comparison_columns(entries)
     if printer.output == "csv":
-        printer.message_list("ComparisonEntry", list(comparison.entries), columns, nothing="no series")
+        printer.message_list("ComparisonEntry", entries, columns, nothing="no series")
         return
     verdict = word(Verdict, comparison.verdict) or "not judged"
     severity = word(Severity, comparison.severity)
-    lines = [printer.table(columns, list(comparison.entries))] if comparison.entries else []
+    lines = [printer.table(columns, entries)] if entries else []
     lines += verdict_lines(comparison, head)
     shown = printer.painted(" ".join(filter(None, (verdict, severity))).upper(), style_of(verdict))
-    summary = f" - {comparison.summary}" if comparison.summary else ""
+    summary = f" - {comparison.summary.rstrip('.')}" if comparison.summary else ""
     lines.append(f"{comparison.base} -> {comparison.head}: {shown}{summary}")
     printer.thing("Comparison", comparison, [], body=lambda item: {**plain(item), "gate": gate}, text="\n".join(lines))
 
@@ -64,6 +65,8 @@ def require_series(comparison: Comparison, *, allow_empty: bool) -> None:
 @click.option("--allow-empty", is_flag=True, help="No series in common is no error.")
 def compare_command(context: CommandContext, base: str, head: str, **values: Any) -> Ending | None:
     """Compare two runs, commits, branches or baselines, series by series, worst first.
+
+    The table shows the metrics that decide; -o wide, csv and json show the others too.
 
     BASE and HEAD are run:ID, commit:HASH, branch:NAME or baseline:NAME, or one of them without its prefix.
     """

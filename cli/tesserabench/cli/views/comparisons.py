@@ -13,6 +13,7 @@ from tesserabench.v1.measurement_pb2 import Better, TimingMode
 from tesserabench.v1.run_pb2 import Run, Severity, Verdict
 
 _MOST_LINES = 20
+_MOST_CASES = 3
 
 
 def comparison_columns(entries: Sequence[ComparisonEntry]) -> Sequence[Column[ComparisonEntry]]:
@@ -55,52 +56,92 @@ def comparison_columns(entries: Sequence[ComparisonEntry]) -> Sequence[Column[Co
     )
 
 
-def notable(comparison: Comparison) -> list[ComparisonEntry]:
-    """The entries that need somebody: regressed ones worst first, then inconclusive ones that decide."""
-    regressed = [entry for entry in comparison.entries if entry.verdict == Verdict.VERDICT_REGRESSED]
-    open_questions = [
-        entry for entry in comparison.entries if entry.verdict == Verdict.VERDICT_INCONCLUSIVE and entry.primary
-    ]
-    return [
-        *sorted(regressed, key=lambda entry: (not entry.primary, -entry.severity, -abs(entry.change))),
-        *open_questions,
-    ]
+def shown_entries(comparison: Comparison, *, every: bool) -> list[ComparisonEntry]:
+    """The entries for a table: those that decide, or `every` one of them."""
+    return [entry for entry in comparison.entries if every or entry.primary]
+
+
+def regressed_entries(comparison: Comparison) -> list[ComparisonEntry]:
+    """The entries that decided a regression, worst first."""
+    found = [entry for entry in comparison.entries if entry.primary and _is(entry, Verdict.VERDICT_REGRESSED)]
+    return sorted(found, key=lambda entry: (-entry.severity, -abs(entry.change)))
 
 
 def verdict_lines(comparison: Comparison, run: Run | None) -> list[str]:
-    """Which benchmark, how much, how bad, why, and how to see it again; then the environment's differences."""
-    entries = notable(comparison)
-    lines: list[str] = []
-    for entry in entries[:_MOST_LINES]:
-        lines += _entry_lines(entry, run)
-    if len(entries) > _MOST_LINES:
-        lines.append(f"  and {len(entries) - _MOST_LINES} more; -o wide or -o json shows all of them")
+    """Which benchmark, how much, how bad, why, and how to see it again; then what could not be told, and why."""
+    regressed = regressed_entries(comparison)
+    lines = [line for entry in regressed[:_MOST_LINES] for line in _regressed_lines(entry, comparison, run)]
+    if len(regressed) > _MOST_LINES:
+        lines.append(f"  and {len(regressed) - _MOST_LINES} more; -o wide or -o json shows all of them")
+    lines += _secondary_lines(comparison, {_series(entry) for entry in regressed})
+    lines += _inconclusive_lines(comparison)
     for difference in comparison.differences:
         mark = " (not comparable)" if difference.decisive else ""
         lines.append(f"  environment: {difference.fact} {difference.base or '?'} -> {difference.head or '?'}{mark}")
     return lines
 
 
-def _entry_lines(entry: ComparisonEntry, run: Run | None) -> list[str]:
+def _regressed_lines(entry: ComparisonEntry, comparison: Comparison, run: Run | None) -> list[str]:
     regression = f"  regression {short_id(entry.regression)}" if entry.regression else ""
     severity = word(Severity, entry.severity)
-    kind = "" if entry.primary else " (secondary)"
-    how_much = (
-        f"{change(_change(entry))} {change_interval(_low(entry), _high(entry))}" if _change(entry) is not None else ""
-    )
-    head = " ".join(filter(None, (_verdict(entry), severity, entry.case.id, f"{entry.metric}{kind}", how_much)))
+    head = " ".join(filter(None, ("regressed", severity, entry.case.id, _how_much(entry))))
     lines = [f"  {head}{regression}"]
-    cause, reason = word(CauseKind, entry.cause), word(VerdictReason, entry.reason)
-    why = "; ".join(
-        filter(None, (f"cause: {cause}" if cause else "", f"reason: {reason}" if reason else "", entry.explanation))
-    )
-    if why:
-        lines.append(f"    {why}")
+    if cause := word(CauseKind, entry.cause):
+        lines.append(f"    cause: {cause}")
+    if entry.explanation:
+        lines.append(f"    {entry.explanation}")
+    others = [item for item in comparison.entries if not item.primary and _series(item) == _series(entry)]
+    also = [_how_much(item) for item in others if _is(item, Verdict.VERDICT_REGRESSED)]
+    if also:
+        lines.append(f"    also: {', '.join(also)}")
     if entry.recommendation:
         lines.append(f"    next: {entry.recommendation}")
-    if entry.verdict == Verdict.VERDICT_REGRESSED and (reproduce := reproduce_command(run, entry)):
+    if reproduce := reproduce_command(run, entry):
         lines.append(f"    reproduce: {reproduce}")
     return lines
+
+
+def _secondary_lines(comparison: Comparison, told: set[tuple[str, int, str]]) -> list[str]:
+    """A line for every secondary metric that became worse although what decides did not."""
+    return [
+        f"  worse, but not deciding: {entry.case.id} {_how_much(entry)}"
+        for entry in comparison.entries
+        if not entry.primary and _is(entry, Verdict.VERDICT_REGRESSED) and _series(entry) not in told
+    ][:_MOST_LINES]
+
+
+def _inconclusive_lines(comparison: Comparison) -> list[str]:
+    """The open questions, those with the same answer together."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for entry in comparison.entries:
+        if entry.primary and _is(entry, Verdict.VERDICT_INCONCLUSIVE):
+            key = (word(VerdictReason, entry.reason), entry.explanation, entry.recommendation)
+            groups.setdefault(key, []).append(entry.case.id)
+    lines: list[str] = []
+    for (reason, explanation, recommendation), cases in groups.items():
+        more = f" and {len(cases) - _MOST_CASES} more" if len(cases) > _MOST_CASES else ""
+        lines.append(f"  inconclusive: {', '.join(cases[:_MOST_CASES])}{more}")
+        if why := "; ".join(filter(None, (f"reason: {reason}" if reason else "", explanation))):
+            lines.append(f"    {why}")
+        if recommendation:
+            lines.append(f"    next: {recommendation}")
+    return lines
+
+
+def _how_much(entry: ComparisonEntry) -> str:
+    if _change(entry) is None:
+        return entry.metric
+    low, high = _low(entry), _high(entry)
+    ends = "" if low is None or high is None else f" {change_interval(low, high)}"
+    return f"{entry.metric} {change(_change(entry))}{ends}"
+
+
+def _series(entry: ComparisonEntry) -> tuple[str, int, str]:
+    return entry.case.id, entry.mode, entry.device
+
+
+def _is(entry: ComparisonEntry, verdict: Verdict.ValueType) -> bool:
+    return entry.verdict == verdict
 
 
 def _case(entry: ComparisonEntry) -> str:

@@ -56,7 +56,7 @@ def check_spec(spec: RunSpec, suites: Mapping[str, KnownSuite]) -> None:
         remedy = f"no host of the fleet has it; {near(spec.suite, suites, 'known suites')}"
         raise invalid_field("spec.suite", spec.suite, remedy, reason=Reason.UNKNOWN_SUITE)
     for benchmark in spec.drill:
-        if benchmark not in suite.benchmarks:
+        if not _meant(suite, benchmark):
             remedy = f"suite {suite.name} has no such benchmark; {near(benchmark, suite.benchmarks, 'it has')}"
             raise invalid_field("spec.drill", benchmark, remedy)
     for index, override in enumerate(spec.overrides):
@@ -65,14 +65,20 @@ def check_spec(spec: RunSpec, suites: Mapping[str, KnownSuite]) -> None:
 
 def _check_parameter(field: str, name: str, suite: KnownSuite) -> None:
     benchmark, dot, parameter = name.rpartition(".")
-    if dot and benchmark not in suite.benchmarks:
+    meant = _meant(suite, benchmark) if dot else list(suite.benchmarks)
+    if not meant:
         remedy = f"suite {suite.name} has no benchmark {benchmark!r}; {near(benchmark, suite.benchmarks, 'it has')}"
         raise _unknown(field, name, remedy)
-    known = suite.benchmarks[benchmark] if dot else frozenset().union(*suite.benchmarks.values())
+    known = frozenset[str]().union(*(suite.benchmarks[item] for item in meant))
     if parameter not in known:
         owner = f"benchmark {benchmark}" if dot else f"no benchmark of suite {suite.name}"
         has = "has no" if dot else "has a"
         raise _unknown(field, name, f"{owner} {has} parameter {parameter!r}; {near(parameter, known, 'known')}")
+
+
+def _meant(suite: KnownSuite, name: str) -> list[str]:
+    """The benchmarks that a person means: by full name, or by the last part of it, as the agents read it too."""
+    return [item for item in suite.benchmarks if name in {item, item.rpartition("/")[2], f"{suite.name}/{item}"}]
 
 
 def _unknown(field: str, name: str, remedy: str) -> InvalidArgumentError:

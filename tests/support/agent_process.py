@@ -1,7 +1,9 @@
 """A real agent process for tests: own state folder, own settings, stopped by its own process id."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -64,6 +66,16 @@ class AgentProcess:
     def wait_for_log(self, text: str, *, seconds: float = 30) -> None:
         """Wait until the log contains `text`."""
         wait_until(lambda: text in self.log, seconds=seconds, what=f"{text!r} in the agent's log:\n{self.log}")
+
+    def journal(self) -> list[tuple[str, int, int, int, int, int]]:
+        """Name, epoch, records written and committed, cases written and committed of each attempt; from outside."""
+        if not self.spool_path.exists():
+            return []
+        with contextlib.closing(sqlite3.connect(f"file:{self.spool_path}?mode=ro", uri=True)) as connection:
+            return connection.execute(
+                "SELECT name, epoch, records_written, records_committed, cases_written, cases_committed"
+                " FROM journal ORDER BY id"
+            ).fetchall()
 
     def metrics_address(self, *, seconds: float = 30) -> str:
         """Where /metrics is, once the agent listens."""

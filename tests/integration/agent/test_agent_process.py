@@ -15,7 +15,7 @@ import psutil
 import pytest
 from support.agent_process import AgentProcess
 from support.fake_collector import FakeCollector, Key
-from support.waiting import wait_until_async
+from support.waiting import wait_until, wait_until_async
 from tesserabench.agent.spool import open_spool
 from tesserabench.v1 import measurement_pb2 as pb
 from tesserabench.v1 import run_pb2
@@ -50,7 +50,7 @@ def slow(scenario: Write) -> str:
     return scenario("real_time_factor = 20.0\n")
 
 
-async def exit_of(agent: AgentProcess, seconds: float = 40) -> int:
+async def exit_of(agent: AgentProcess, seconds: float = 60) -> int:
     return await asyncio.to_thread(agent.wait, seconds=seconds)
 
 
@@ -105,7 +105,7 @@ async def test_kill_while_the_collector_is_away_delivers_after_the_restart(
     await collector.until(lambda: len(collector.of(key).results) >= 1, what="a first result")
     known = len(collector.of(key).results)
     await collector.stop()
-    agent.wait_for_log("upload.postponed")
+    await asyncio.to_thread(wait_until, lambda: agent.journal()[0][4] > known, seconds=60, what="a result on disk")
     agent.kill()
     agent.start()
     agent.wait_for_log("attempt.recovered")
@@ -141,7 +141,7 @@ async def test_drain_that_takes_too_long_interrupts(collector: FakeCollector, st
     key = await collector.assign(1, smoke(trials=5))
     await collector.until(lambda: len(collector.of(key).results) >= 1, what="a first result")
     agent.signal(signal.SIGTERM)
-    assert await exit_of(agent, seconds=20) == 0
+    assert await exit_of(agent, seconds=60) == 0
     closing = collector.of(key).closing
     assert closing is not None
     assert closing.outcome == pb.OUTCOME_INTERRUPTED
@@ -158,7 +158,7 @@ async def test_second_signal_stops_at_once_and_keeps_what_is_unsent(
     agent.signal(signal.SIGTERM)
     agent.wait_for_log("agent.draining")
     agent.signal(signal.SIGTERM)
-    assert await exit_of(agent, seconds=15) == 0
+    assert await exit_of(agent, seconds=60) == 0
     spool = open_spool(agent.spool_path, max_bytes=1 << 20).spool
     try:
         attempt = spool.attempts()[0]
@@ -264,7 +264,7 @@ async def test_worker_leaves_no_process_behind(collector: FakeCollector, start_a
     key = await collector.assign(1, smoke())
     await collector.until(lambda: len(collector.of(key).results) >= 1, what="a first result")
     await collector.cancel(key)
-    await collector.until_closed(key, seconds=15)
+    await collector.until_closed(key, seconds=60)
     assert agent.process is not None
     assert psutil.Process(agent.process.pid).children(recursive=True) == []
 

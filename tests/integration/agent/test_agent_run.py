@@ -155,13 +155,13 @@ async def test_cancel_stops_the_worker_and_closes_as_cancelled(
             lambda: any(item.progress.phase == "warmup" for item in collector.held.values()), what="a case to run"
         )
         await collector.cancel(key, "no more wanted")
-        closing = await collector.until_closed(key, seconds=10)
+        closing = await collector.until_closed(key, seconds=30)
         assert closing.outcome == pb.OUTCOME_CANCELLED
         assert closing.reason == "no more wanted"
         following = await collector.assign(2, smoke(suite="gemm", timeout={"seconds": 60}))
         await collector.until(lambda: following in collector.held, what="more")
         await collector.cancel(following)
-        await collector.until_closed(following, seconds=10)
+        await collector.until_closed(following, seconds=30)
     ends = [record.trial_finished for record in collector.of(key).records if record.HasField("trial_finished")]
     assert [end.outcome for end in ends] == [pb.OUTCOME_CANCELLED]
 
@@ -264,6 +264,21 @@ async def test_broken_scenario_is_named(collector: FakeCollector, make_settings:
     assert "colour" in collector.of(key).results[0].result.reason
 
 
+async def test_drill_slows_one_benchmark_and_is_flagged(collector: FakeCollector, make_settings: MakeSettings) -> None:
+    async with running_agent(make_settings()):
+        plain = await collector.assign(1, smoke())
+        await collector.until_closed(plain)
+        drilled = await collector.assign(2, smoke(drill={"matmul": 1.5}))
+        await collector.until_closed(drilled)
+    before, after = (
+        {item.result.case.benchmark: item.result for item in collector.of(key).results} for key in (plain, drilled)
+    )
+    ratios = {name: after[name].measurements[0].value / before[name].measurements[0].value for name in before}
+    assert 1.45 < ratios.pop("matmul") < 1.55
+    assert all(0.97 < ratio < 1.03 for ratio in ratios.values())
+    assert {name for name, result in after.items() if "drill" in result.flags} == {"matmul"}
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -279,7 +294,7 @@ async def test_work_that_this_host_may_not_do_closes_at_once(
 ) -> None:
     async with running_agent(make_settings(policy=Policy(suites=("core",), allow_drill=False))):
         key = await collector.assign(1, spec)
-        closing = await collector.until_closed(key, seconds=15)
+        closing = await collector.until_closed(key, seconds=40)
     assert closing.outcome == pb.OUTCOME_UNSUPPORTED
     assert words in closing.reason
     assert events(collector.of(key).records) == ["attempt_finished"]
@@ -418,7 +433,7 @@ async def test_cancellation_of_a_waiting_attempt_needs_no_worker(
             what="wait",
         )
         await collector.cancel(key)
-        closing = await collector.until_closed(key, seconds=10)
+        closing = await collector.until_closed(key, seconds=30)
     assert closing.outcome == pb.OUTCOME_CANCELLED
 
 

@@ -29,7 +29,9 @@ SECOND = 1_000_000_000
         ({"sw_power_cap": 0.5}, True, pb.THROTTLE_CLASS_POWER_LIMITED),
     ],
 )
-def test_classes_follow_the_thresholds(shares: dict[str, float], locked: bool, expected: pb.ThrottleClass.ValueType) -> None:
+def test_classes_follow_the_thresholds(
+    shares: dict[str, float], locked: bool, expected: pb.ThrottleClass.ValueType
+) -> None:
     assert classify(shares, locked=locked) == expected
 
 

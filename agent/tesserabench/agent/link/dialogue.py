@@ -73,7 +73,6 @@ class Dialogue:
         self._backoff = Backoff(first_seconds=link.retry_min, largest_seconds=link.retry_max)
         self._registered = False
         self._was_connected = False
-        self.registered = asyncio.Event()
 
     async def run(self) -> None:
         """Keep the dialogue up.
@@ -103,7 +102,6 @@ class Dialogue:
         self._pace.update(result.pacing)
         self._note_clock(result.server_time.ToNanoseconds())
         self._registered = True
-        self.registered.set()
         log.info("host.registered", host=request.host, collector_version=result.collector_version)
         return None
 

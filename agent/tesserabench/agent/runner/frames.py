@@ -38,11 +38,6 @@ class FrameDecoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    @property
-    def partial(self) -> bool:
-        """Whether a message has begun and is not complete."""
-        return bool(self._buffer)
-
     def feed(self, data: bytes) -> Iterator[Message]:
         """The messages that `data` completes.
 

@@ -12,7 +12,8 @@ def percent(fraction: float) -> str:
     """A signed percentage with three figures that matter: `+12.3 %`."""
     value = 100 * fraction
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 1 else 2
-    return f"{value:+.{digits}f} %"
+    # Adding zero takes the sign off a zero.
+    return f"{round(value, digits) + 0.0:+.{digits}f} %"
 
 
 def _unsigned(fraction: float) -> str:

@@ -26,7 +26,7 @@ from tesserabench.collector.store import migrate
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.server import PgProvider
 from tesserabench.collector.web import app as web
-from tesserabench.collector.web import health
+from tesserabench.collector.web import health, pages
 from tesserabench.wire.reasons import Reason
 
 ADDRESSES = "addresses.json"
@@ -125,7 +125,9 @@ class Collector:
     async def _serve(self, of: Parts, revision: str, ready: asyncio.Event) -> None:
         settings = self._settings
         checks: dict[str, health.Check] = {"database": of.database.ping}
-        web_server = web.WebServer(web.build(health.routes(of.pulse, checks)), settings.web_address)
+        web_server = web.WebServer(
+            web.build([*health.routes(of.pulse, checks), *pages.routes(of.database, of.clock)]), settings.web_address
+        )
         web_address = str(Address(settings.web_address.host, web_server.bind()))
         about = About(web_url=settings.web_url or f"http://{web_address}", database_revision=revision)
         grpc_server = self._grpc_server(of, about)

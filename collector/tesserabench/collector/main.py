@@ -52,9 +52,6 @@ def serve(config: Path | None, *, insecure: bool, log_format: str | None) -> Non
     if log_format:
         flags["log_format"] = log_format
     settings = _load(config, flags).settings
-    from tesserabench.collector import log  # noqa: PLC0415 - help and version need none of it
-
-    log.configure(settings.log_format)
     _told(lambda: asyncio.run(_serve(settings)))
 
 
@@ -163,11 +160,14 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _with_database(settings: Settings, work: Callable[[str], Coroutine[Any, Any, _T]]) -> _T:
-    """What the work on the database gives; a database of our own that is not running is started for it."""
-    from tesserabench.collector.store.server import PgProvider  # noqa: PLC0415 - help and version need none of it
+    """What the work on the database gives; one of our own is started for it unless a collector has it running."""
+    from tesserabench.collector.store.folder import running_dsn  # noqa: PLC0415 - help and version need none of it
+    from tesserabench.collector.store.server import PgProvider  # noqa: PLC0415
 
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    provider = PgProvider(dsn=settings.database_dsn.get_secret_value(), folder=settings.state_dir / "postgres")
+    folder = settings.state_dir / "postgres"
+    dsn = settings.database_dsn.get_secret_value() or running_dsn(folder) or ""
+    provider = PgProvider(dsn=dsn, folder=folder)
     dsn = await provider.start()
     try:
         return await work(dsn)
@@ -194,10 +194,14 @@ def _in_transaction(config: Path | None, work: Callable[[Any], Coroutine[Any, An
 
 
 def _load(path: Path | None, flags: dict[str, Any] | None = None) -> Loaded:
+    from tesserabench.collector import log  # noqa: PLC0415 - help and version need none of it
+
     try:
-        return load_settings(path, flags)
+        loaded = load_settings(path, flags)
     except SettingsError as error:
         _end(str(error), _WRONG)
+    log.configure(loaded.settings.log_format)
+    return loaded
 
 
 def _told(work: Callable[[], _T]) -> _T:

@@ -97,7 +97,9 @@ class Detector:
             await asyncio.sleep(self._pace.pause_seconds)
             if looked_at < _BATCH:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), self._pace.check_seconds)
+                    # Not wait_for: up to Python 3.11 it loses a cancellation that comes together with the event.
+                    async with asyncio.timeout(self._pace.check_seconds):
+                        await self._woken.wait()
 
     async def _judge(self, run_id: int) -> None:
         started = time.monotonic()

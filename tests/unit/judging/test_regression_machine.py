@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from tesserabench.collector.core.regressions import REMEMBERED, TRANSITIONS, Event, Meeting, is_worse, meet, next_state
@@ -78,3 +79,15 @@ def test_severities_have_an_order() -> None:
     assert is_worse(Severity.CRITICAL, Severity.MAJOR)
     assert is_worse(Severity.MAJOR, Severity.MINOR)
     assert not is_worse(Severity.MINOR, Severity.MINOR)
+
+
+def test_the_page_that_draws_the_machine_is_true() -> None:
+    page = (Path(__file__).parents[3] / "docs/states/regression.md").read_text()
+    table = page.partition("| from | event | to | when |")[2].partition("\n\n")[0]
+    drawn = {}
+    for line in table.splitlines()[2:]:
+        before, event, after, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        if event != "(new)":
+            for state in before.split(", "):
+                drawn[RegressionState(state), Event(event.replace(" ", "_"))] = RegressionState(after)
+    assert drawn == TRANSITIONS

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.store.tables import Attempt, Host, Project, Run
+from tesserabench.collector.store import projects
+from tesserabench.collector.store.tables import Attempt, Host, Run
 from tesserabench.v1 import host_pb2, ingest_service_pb2, measurement_pb2
 
 NOW = datetime.now(UTC)
@@ -27,11 +29,14 @@ async def add_host(session: AsyncSession, name: str) -> int:
     return host.id
 
 
+async def find_or_add_host(session: AsyncSession, name: str) -> int:
+    found = await session.scalar(select(Host.id).where(Host.name == name))
+    return found if found is not None else await add_host(session, name)
+
+
 async def add_run(session: AsyncSession, host_ids: Sequence[int], *, project: str = "default") -> tuple[int, list[int]]:
     """A running run with an attempt on each host: its id and theirs."""
-    owner = Project(name=project)
-    session.add(owner)
-    await session.flush()
+    owner = await projects.get_or_create(session, project)
     run = Run(
         project_id=owner.id,
         suite="core",

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 DAY_US = 86_400_000_000
 """How far a host's clock may run ahead."""
 
@@ -43,27 +45,19 @@ def check_text(text: str, field: str, longest: int) -> str:
     return text
 
 
-def time_of(holder: Any, field: str, latest_us: int) -> int:
-    """The time in a field, in microseconds since 1970.
+def time_of(time: Timestamp, field: str, latest_us: int) -> int:
+    """A time in microseconds since 1970.
 
     Raises:
         BadFieldError: it is missing, or no host can have meant it.
     """
-    if not holder.HasField(field):
-        raise BadFieldError(field, None, "missing")
-    time = getattr(holder, field)
-    time_us: int = time.seconds * 1_000_000 + time.nanos // 1000
+    time_us = time.seconds * 1_000_000 + time.nanos // 1000
     if not _EARLIEST_US <= time_us <= latest_us:
+        if time_us == 0:
+            raise BadFieldError(field, None, "missing")
         value = f"{time.seconds}.{abs(time.nanos):09d} s since 1970"
         raise BadFieldError(field, value, "before 2020 or more than a day ahead: set the clock of the host")
     return time_us
-
-
-def optional(message: Any, field: str) -> float | None:
-    """The number in an optional field; None when it is not set."""
-    value: float = getattr(message, field)
-    # A number other than the default is there; asking costs more than reading.
-    return value if value or message.HasField(field) else None
 
 
 def name_infinite(message: Any, fields: Iterable[str], where: str) -> None:

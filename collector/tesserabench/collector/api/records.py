@@ -34,8 +34,8 @@ _LONGEST_LINE = 16_384
 _LONGEST_SOURCE = 32
 _LONGEST_REASON = 16_384
 _LONGEST_FACT = 4096
-# What a record weighs in memory beside its bytes on the wire.
-_OVERHEAD_BYTES = 600
+# About what a record weighs in memory beside its samples and texts, its message and its rows together.
+_RECORD_BYTES = 3000
 
 
 class RecordReader:
@@ -66,15 +66,14 @@ class RecordReader:
             records = tuple([self._record(record, latest_us, strict=True) for record in wire])
         return Batch(
             records=records,
-            # Twice, because the message itself is kept until its records are committed.
-            size_bytes=2 * message.ByteSize() + _OVERHEAD_BYTES * len(records),
+            size_bytes=_size(records, self._cases.sample_bytes),
             content_of=lambda position: wire[position].SerializeToString(),
         )
 
     def _record(self, record: ingest_pb.Record, latest_us: int, *, strict: bool) -> Record:
         time_us: int | None = None
         try:
-            time_us = time_of(record, "time", latest_us)
+            time_us = time_of(record.time, "time", latest_us)
             kind = record.WhichOneof("event")
             if kind == "case_finished":
                 return self._cases.read(record, time_us, latest_us, strict=strict)
@@ -97,6 +96,12 @@ class RecordReader:
             case=case,
             closing=kind == "attempt_finished",
         )
+
+
+def _size(records: tuple[Record, ...], sample_bytes: int) -> int:
+    """About what a batch occupies: everything three times, in the message, as a value and as a row."""
+    texts = sum([sum(map(len, record.lines)) for record in records if type(record) is LogLines])
+    return _RECORD_BYTES * len(records) + 3 * (sample_bytes + texts)
 
 
 def _check_sequence(records: list[ingest_pb.Record]) -> None:

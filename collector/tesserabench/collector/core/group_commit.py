@@ -3,6 +3,7 @@
 A record that the database will not take is found by halving and set aside, so that it blocks nobody.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -157,13 +158,15 @@ class GroupCommit:
             elif not work.answer.done():
                 work.answer.set_result(answer)
         now = self._clock().timestamp()
+        results: Counter[tuple[str, Outcome]] = Counter()
         for work, accepted in plan.accepted:
-            for item in accepted:
-                if item.case_outcome is not None:
-                    metrics.INGEST_RESULTS.labels(project=work.log.project, outcome=item.case_outcome).inc()
+            project = work.log.project
+            results.update([(project, item.case_outcome) for item in accepted if item.case_outcome is not None])
             first = accepted[0].record.time_us
             if first is not None:
                 metrics.INGEST_LAG_SECONDS.observe(max(0.0, now - first / 1e6))
+        for (project, outcome), count in results.items():
+            metrics.INGEST_RESULTS.labels(project=project, outcome=outcome).inc(count)
 
     def _now_us(self) -> int:
         return round(self._clock().timestamp() * 1e6)

@@ -135,7 +135,7 @@ async def complete(log: OpenLog, batch: Batch, book: SeriesBook) -> tuple[Batch,
     _add_statistics(records)
     series = await book.resolve(log.project_id, cases)
     for position, record in enumerate(records):
-        if isinstance(record, CaseFinished) and (complaint := _unit_complaint(log, record, series)):
+        if type(record) is CaseFinished and (complaint := _unit_complaint(log, record, series)):
             records[position] = set_aside(batch, position, complaint)
     return replace(batch, records=tuple(records)), series
 

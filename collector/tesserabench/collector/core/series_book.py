@@ -1,6 +1,7 @@
 """Ids of series, remembered: a result belongs to one of a few thousand that come again and again."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 
 from tesserabench.collector.store import series as store
 from tesserabench.collector.store.database import Database
@@ -18,13 +19,26 @@ class SeriesBook:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[SeriesKey, KnownSeries] = {}
+        # A hundred agents that begin the same suite must not ask for the same series a hundred times.
+        self._learning = asyncio.Lock()
 
-    async def resolve(self, project_id: int, cases: Iterable[tuple[CaseFinished, str]]) -> Resolved:
+    async def resolve(self, project_id: int, cases: Sequence[tuple[CaseFinished, str]]) -> Resolved:
         """Every series of these cases; each case comes with its device key.
 
         Raises:
             UnavailableError: something is new, and the database cannot be reached.
         """
+        resolved, wanted = self._look_up(project_id, cases)
+        if not wanted:
+            return resolved
+        async with self._learning:
+            resolved, wanted = self._look_up(project_id, cases)
+            return resolved | await self._learn(wanted) if wanted else resolved
+
+    def _look_up(
+        self, project_id: int, cases: Iterable[tuple[CaseFinished, str]]
+    ) -> tuple[Resolved, dict[SeriesKey, SeriesFacts]]:
+        """What is known, and what the database has to be asked for or told."""
         resolved: Resolved = {}
         wanted: dict[SeriesKey, SeriesFacts] = {}
         for case, device_key in cases:
@@ -35,7 +49,7 @@ class SeriesBook:
                     wanted[key] = _facts(case, value)
                 else:
                     resolved[key] = known
-        return resolved | await self._learn(wanted) if wanted else resolved
+        return resolved, wanted
 
     async def _learn(self, wanted: dict[SeriesKey, SeriesFacts]) -> Resolved:
         async with self._database.transaction() as session:

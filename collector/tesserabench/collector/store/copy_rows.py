@@ -20,10 +20,11 @@ _EPOCH_US = 946_684_800_000_000
 
 _length = struct.Struct(">i").pack
 _int16 = struct.Struct(">ih").pack
-_int64 = struct.Struct(">iq").pack
 _float64 = struct.Struct(">id").pack
 _bool = struct.Struct(">i?").pack
-_five_float64 = struct.Struct(">ididididid").pack
+_sure_statistics = struct.Struct(">iqididididid").pack
+_three_float64 = struct.Struct(">ididid").pack
+_four_float64 = struct.Struct(">idididid").pack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +86,23 @@ def measurement_row(origin: Origin, record: CaseFinished, value: MetricValue, se
 
 
 def _statistics(found: SampleStatistics) -> bytes:
-    sure = _five_float64(*(8, found.minimum), *(8, found.q1), *(8, found.q3), *(8, found.maximum), *(8, found.mean))
-    others = (
-        *(found.stdev, found.p5, found.p95, found.p99, found.mad),
-        *(found.effective_count, found.autocorrelation, found.drift),
+    sure = _sure_statistics(
+        *(8, found.count),
+        *(8, found.minimum),
+        *(8, found.q1),
+        *(8, found.q3),
+        *(8, found.maximum),
+        *(8, found.mean),
     )
-    return _int64(8, found.count) + sure + b"".join([_NULL if x is None else _float64(8, x) for x in others])
+    stdev, p5, p95, p99, mad = found.stdev, found.p5, found.p95, found.p99, found.mad
+    others = (found.effective_count, found.autocorrelation, found.drift)
+    if stdev is None or p5 is None or p95 is None or mad is None or None in others:
+        every = (stdev, p5, p95, p99, mad, *others)
+        return sure + b"".join([_NULL if number is None else _float64(8, number) for number in every])
+    # What an agent sends; p99 is there from 300 samples on.
+    middle = _NULL if p99 is None else _float64(8, p99)
+    last = _four_float64(8, mad, 8, others[0], 8, others[1], 8, others[2])
+    return sure + _three_float64(8, stdev, 8, p5, 8, p95) + middle + last
 
 
 CASE_RESULT = (

@@ -6,6 +6,7 @@ Exit status: 0 well, 1 it failed (the last line on stderr says why), 2 wrong usa
 import asyncio
 import gc
 import json
+import os
 import signal
 import socket
 import sys
@@ -20,7 +21,7 @@ import click
 from tesserabench.collector.core.version import VERSION
 from tesserabench.collector.errors import CollectorError, SettingsError
 from tesserabench.collector.origins import Loaded, load_settings
-from tesserabench.collector.settings import Address, Settings
+from tesserabench.collector.settings import Address, Settings, parse_address
 
 _FAILED = 1
 _WRONG = 2
@@ -221,6 +222,11 @@ def _told(work: Callable[[], _T]) -> _T:
         _end(error.message, _FAILED)
     except OSError as error:
         _end(str(error), _FAILED)
+    except Exception as error:  # noqa: BLE001 - ours; the log has the traceback, the terminal a sentence
+        import structlog  # noqa: PLC0415 - help and version need none of it
+
+        structlog.get_logger(__name__).exception("collector.broken")
+        _end(f"it broke with {type(error).__name__}: {error}; the log above says where; please report it", _FAILED)
 
 
 def _end(message: str, status: int) -> NoReturn:
@@ -231,7 +237,10 @@ def _end(message: str, status: int) -> NoReturn:
 
 def _port_problems(settings: Settings) -> list[str]:
     problems = []
+    ours = _running_addresses(settings)
     for key, address in (("grpc_listen", settings.grpc_address), ("web_listen", settings.web_address)):
+        if _reachable(address) in ours.values():
+            continue
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         try:
             with closing(socket.create_server(tuple(address), family=family)):
@@ -259,9 +268,7 @@ def _database_problems(settings: Settings) -> list[str]:
 
 
 def _probe(settings: Settings) -> None:
-    from tesserabench.collector.app import ADDRESSES  # noqa: PLC0415 - help and version need none of it
-
-    address = _running_address(settings.state_dir / ADDRESSES) or _reachable(settings.web_address)
+    address = _running_addresses(settings).get("web") or _reachable(settings.web_address)
     try:
         with urllib.request.urlopen(f"http://{address}/healthz", timeout=_PROBE_SECONDS) as answer:
             click.echo(answer.read().decode())
@@ -269,12 +276,14 @@ def _probe(settings: Settings) -> None:
         _end(f"{address}: {error}", _FAILED)
 
 
-def _running_address(path: Path) -> str | None:
+def _running_addresses(settings: Settings) -> dict[str, str]:
+    """Where the collector of this state folder listens, by `grpc` and `web`; empty when none runs."""
     try:
-        told: str = json.loads(path.read_text())["web"]
+        told = json.loads((settings.state_dir / "addresses.json").read_text())
+        os.kill(int(told["pid"]), 0)
+        return {key: _reachable(parse_address(told[key])) for key in ("grpc", "web")}
     except (OSError, ValueError, KeyError):
-        return None
-    return told
+        return {}
 
 
 def _reachable(address: Address) -> str:

@@ -280,3 +280,18 @@ async def test_every_change_leaves_an_audit_row(running: Running, database: Data
     async with database.transaction() as session:
         rows = await session.scalars(Audit.__table__.select().with_only_columns(Audit.action).order_by(Audit.id))
         assert list(rows) == ["run.created", "run.cancelled"]
+
+
+async def test_a_queued_run_says_what_it_waits_for_now(running: Running) -> None:
+    first, second = await running.clients.create_run(), await running.clients.create_run()
+    assert "no agent has registered yet" in first.reason
+    alpha = ScriptedHost(clients=running.clients, name="alpha")
+    await alpha.register()
+    assert (await running.clients.run(first.name)).reason == ""
+    held = await alpha.take()
+    assert (await running.clients.run(second.name)).reason == f"waits for a host: alpha is busy with {first.name}"
+    await alpha.sync(held, unready_reason="too little memory")
+    waiting = await running.clients.run(second.name)
+    assert waiting.reason == "waits for a host: alpha takes no work: too little memory"
+    running.clock.advance(31)
+    assert "alpha has not been heard of since" in (await running.clients.run(second.name)).reason

@@ -18,7 +18,7 @@ from tesserabench.collector.api.translation import (
     run_message,
     spec_of,
 )
-from tesserabench.collector.core import runs
+from tesserabench.collector.core import planning, runs
 from tesserabench.collector.core.wakeups import TICK_SECONDS, Wakeups
 from tesserabench.collector.errors import UnavailableError
 from tesserabench.collector.store import runs as store
@@ -67,11 +67,11 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
             return await self._planned(asked)
         async with self._database.transaction() as session:
             run = await runs.create(session, asked, actor=actor.name, now=self._clock())
-            return run_message(await runs.view(session, run.id))
+            return run_message(await runs.view(session, run.id, now=self._clock()))
 
     async def _planned(self, asked: runs.NewRun) -> run_pb2.Run:
         async with self._database.transaction() as session:
-            plan = await runs.plan(session, asked.spec)
+            plan = await planning.plan(session, asked.spec)
         hosts = ", ".join(f"{host} ({device})" for host, device in plan.matching.items())
         others = "; ".join(f"{host}: {reason}" for host, reason in plan.others[:20])
         told = [
@@ -119,7 +119,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
             before = int(position[0]) if position else None
             found = await store.page(session, wanted, before_id=before, size=size + 1)
             rows, more = pages.cut(found, size)
-            views = await runs.views(session, [(run, name) for run, name in rows])
+            views = await runs.views(session, [(run, name) for run, name in rows], now=self._clock())
         token = pages.next_token(request, [views[-1].run.id]) if more else ""
         return run_service_pb2.ListRunsResponse(runs=map(run_message, views), next_page_token=token)
 
@@ -186,11 +186,11 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         async with self._database.transaction() as session:
             actor = require_project((await runs.view(session, run_id)).project)
             run = await runs.retry(session, run_id, request_id=request.request_id, actor=actor.name, now=self._clock())
-            return run_message(await runs.view(session, run.id))
+            return run_message(await runs.view(session, run.id, now=self._clock()))
 
     async def _read(self, run_id: int) -> run_pb2.Run:
         async with self._database.transaction() as session:
-            view = await runs.view(session, run_id)
+            view = await runs.view(session, run_id, now=self._clock())
             require_project(view.project)
             return run_message(view)
 

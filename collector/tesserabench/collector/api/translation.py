@@ -89,7 +89,7 @@ def run_message(view: RunView) -> run_pb2.Run:
         parent=run_name(run.parent_id) if run.parent_id is not None else "",
         state=number(run_pb2.RunState, run.state),
         outcome=number(measurement_pb2.Outcome, run.outcome),
-        reason=run.reason,
+        reason=view.reason,
         verdict=number(run_pb2.Verdict, run.verdict),
         severity=number(run_pb2.Severity, run.severity),
         verdict_reason=run.verdict_reason,

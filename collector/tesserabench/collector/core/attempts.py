@@ -13,8 +13,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import endings
 from tesserabench.collector.store import attempts as store
+from tesserabench.collector.store import hosts as host_store
 from tesserabench.collector.store.database import EVERYTHING, notify
-from tesserabench.collector.store.notices import SYNC_CHANNEL, notify_run
+from tesserabench.collector.store.notices import SYNC_CHANNEL, notify_run, wake_hosts
 from tesserabench.collector.store.tables import Attempt, Run
 from tesserabench.collector.store.words import AttemptState, Outcome
 
@@ -216,8 +217,9 @@ async def end(
     attempt.current_case = attempt.phase = ""
     await session.flush()
     await endings.settle(session, run, now)
-    # Its host is free again.
-    await notify(session, SYNC_CHANNEL, EVERYTHING)
+    if attempt.host_id is not None:
+        # Its host is free again.
+        await wake_hosts(session, await host_store.names(session, [attempt.host_id]))
 
 
 async def close(

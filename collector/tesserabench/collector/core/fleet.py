@@ -127,6 +127,7 @@ async def register(session: AsyncSession, request: Registration, terms: Terms, n
         )
         raise FailedPreconditionError(message, reason=Reason.SCHEMA_VERSION_UNSUPPORTED)
     before = await host_store.find(session, request.host, lock=True)
+    pace = pace_of(await host_store.count_alive(session, now), terms.heartbeat_seconds, terms.lease_seconds)
     inventory = dict(request.inventory)
     devices = inventory.get("devices", [])
     values: dict[str, Any] = {
@@ -138,7 +139,7 @@ async def register(session: AsyncSession, request: Registration, terms: Terms, n
         "suites": sorted(suite["name"] for suite in inventory.get("suites", []) if suite.get("name")),
         "device_kinds": sorted({device["kind"] for device in devices if device.get("kind")}),
         "last_seen_at": now,
-        "lease_expires_at": now + timedelta(seconds=terms.lease_seconds),
+        "lease_expires_at": now + timedelta(seconds=pace.lease_seconds),
         "draining": False,
         "unready_reason": "",
         "clock_offset_seconds": _offset(request.agent_time, now),
@@ -149,7 +150,7 @@ async def register(session: AsyncSession, request: Registration, terms: Terms, n
     await host_store.register(session, request.host, values)
     # A held poll of the process before is to hear that it is superseded.
     await notify(session, SYNC_CHANNEL, request.host)
-    return pace_of(await host_store.count_alive(session, now), terms.heartbeat_seconds, terms.lease_seconds)
+    return pace
 
 
 async def answer(session: AsyncSession, beat: Heartbeat, terms: Terms, now: datetime, *, fresh: bool = True) -> Answer:

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.core import attempts, audit, eligibility, endings, selectors, suites
+from tesserabench.collector.core import attempts, audit, endings, planning, waiting
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, invalid_field
 from tesserabench.collector.store import attempts as attempt_store
 from tesserabench.collector.store import hosts as host_store
+from tesserabench.collector.store import notices
 from tesserabench.collector.store import projects as project_store
 from tesserabench.collector.store import runs as store
-from tesserabench.collector.store.database import EVERYTHING, notify
-from tesserabench.collector.store.notices import SYNC_CHANNEL, notify_run
-from tesserabench.collector.store.tables import Attempt, Host, Run
+from tesserabench.collector.store.notices import notify_run
+from tesserabench.collector.store.tables import Attempt, Run
 from tesserabench.collector.store.words import AttemptState, Outcome, RunState, TriggerKind
 from tesserabench.wire.names import run_name
 from tesserabench.wire.reasons import Reason
@@ -52,55 +52,13 @@ class RunView:
     attempts: Sequence[tuple[Attempt, str, int]]
     """Attempt, its host's name (or empty) and the last committed record of its log (or 0)."""
     failures: Mapping[str, int]
+    waits_for: str | None = None
+    """What a queued run waits for now; none when that was not looked at."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What would become of a run: the settled spec, the hosts that match with their device, and why others do not."""
-
-    spec: RunSpec
-    matching: Mapping[str, str]
-    others: tuple[tuple[str, str], ...]
-    unknown_keys: tuple[str, ...]
-
-    def sentence(self) -> str:
-        """What a person should know before or while the run waits; empty when enough hosts match."""
-        keys = f"no host knows the condition {', '.join(self.unknown_keys)}; " if self.unknown_keys else ""
-        if not self.matching:
-            return f"{keys}no host matches yet: {eligibility.explain_absence(self.others)}"
-        if len(self.matching) < self.spec.selector.count:
-            wanted = self.spec.selector.count
-            return f"{keys}{wanted} hosts are wanted and {len(self.matching)} match: {', '.join(self.matching)}"
-        return keys
-
-
-async def plan(session: AsyncSession, spec: RunSpec) -> Plan:
-    """Check a spec and say which hosts it would run on; creates nothing.
-
-    Raises:
-        InvalidArgumentError: something in the spec is wrong; names field, value and remedy.
-    """
-    spec.validate()
-    hosts = await host_store.all_hosts(session)
-    suites.check_spec(spec, suites.catalogue(hosts))
-    return match(spec.settled(seed=0), hosts)
-
-
-def match(spec: RunSpec, hosts: Iterable[Host]) -> Plan:
-    """Which of these hosts a spec would run on, whatever they do now."""
-    wanted = eligibility.Wanted.by(spec)
-    matching: dict[str, str] = {}
-    others: list[tuple[str, str]] = []
-    known = list(hosts)
-    for host in known:
-        can = eligibility.capability(host.name, host.inventory, host.attributes)
-        reasons = eligibility.why_not(wanted, can) or (["is cordoned"] if host.cordoned else [])
-        if reasons:
-            others.append((host.name, ", ".join(reasons)))
-        else:
-            matching[host.name] = eligibility.device_for(wanted, can) or ""
-    missing = selectors.unknown_keys(wanted.conditions, (host.attributes for host in known)) if known else []
-    return Plan(spec=spec, matching=matching, others=tuple(others), unknown_keys=tuple(missing))
+    @property
+    def reason(self) -> str:
+        """What a person should know of the run: why it failed, why it waits."""
+        return self.run.reason if self.waits_for is None else self.waits_for
 
 
 async def create(session: AsyncSession, request: NewRun, *, actor: str, now: datetime) -> Run:
@@ -112,7 +70,7 @@ async def create(session: AsyncSession, request: NewRun, *, actor: str, now: dat
     """
     if request.deadline_at is not None and request.deadline_at <= now:
         raise invalid_field("deadline", request.deadline_at.isoformat(), "lies in the past; give a later time")
-    planned = await plan(session, request.spec)
+    planned = await planning.plan(session, request.spec)
     project = await project_store.get_or_create(session, request.project)
     if request.request_id:
         await store.lock_request_id(session, project.id, request.request_id)
@@ -126,7 +84,7 @@ async def create(session: AsyncSession, request: NewRun, *, actor: str, now: dat
     await session.flush()
     session.add_all(_attempt(run, spec, ordinal, now) for ordinal in range(spec.selector.count))
     await audit.record(session, actor, "run.created", run_name(run.id), {"suite": spec.suite, "trigger": run.trigger})
-    await notify(session, SYNC_CHANNEL, EVERYTHING)
+    await notices.wake_hosts(session, planned.matching)
     await notify_run(session, run.id)
     _log.info("run.created", run=run.id, suite=spec.suite, trigger=run.trigger, actor=actor)
     return run
@@ -198,8 +156,8 @@ def _same(run: Run, request: NewRun) -> Run:
     raise AlreadyExistsError(message, reason=Reason.REQUEST_ID_REUSED)
 
 
-async def view(session: AsyncSession, run_id: int) -> RunView:
-    """A run with its attempts and failures.
+async def view(session: AsyncSession, run_id: int, *, now: datetime | None = None) -> RunView:
+    """A run with its attempts and failures, and given the time with what it waits for.
 
     Raises:
         NotFoundError: there is no such run.
@@ -207,19 +165,28 @@ async def view(session: AsyncSession, run_id: int) -> RunView:
     found = await store.find(session, run_id)
     if found is None:
         raise not_found(run_id)
-    return (await views(session, [(found[0], found[1])]))[0]
+    return (await views(session, [(found[0], found[1])], now=now))[0]
 
 
-async def views(session: AsyncSession, rows: Iterable[tuple[Run, str]]) -> list[RunView]:
-    """Runs (with their projects' names) with their attempts and failures, in the order given."""
+async def views(
+    session: AsyncSession, rows: Iterable[tuple[Run, str]], *, now: datetime | None = None
+) -> list[RunView]:
+    """Runs (with their projects' names) with what is shown beside them, in the order given."""
     kept = list(rows)
     ids = [run.id for run, _ in kept]
     by_run: dict[int, list[tuple[Attempt, str, int]]] = {run_id: [] for run_id in ids}
     for attempt, host, committed in await attempt_store.of_runs(session, ids):
         by_run[attempt.run_id].append((attempt, host or "", committed or 0))
     failures = await store.failures(session, ids)
+    waits = await waiting.reasons(session, [run for run, _ in kept], now) if now is not None else {}
     return [
-        RunView(run=run, project=project, attempts=by_run[run.id], failures=failures.get(run.id, {}))
+        RunView(
+            run=run,
+            project=project,
+            attempts=by_run[run.id],
+            failures=failures.get(run.id, {}),
+            waits_for=waits.get(run.id),
+        )
         for run, project in kept
     ]
 
@@ -254,15 +221,17 @@ async def cancel(session: AsyncSession, run_id: int, *, actor: str, reason: str,
 
 
 async def _cancel_attempts(session: AsyncSession, run: Run, sentence: str, now: datetime) -> None:
+    told: set[int] = set()
     for attempt in await attempt_store.lock_attempts(session, run.id):
         if attempt.state in {AttemptState.QUEUED, AttemptState.OFFERED}:
             await attempts.end(session, run, attempt, Outcome.CANCELLED, reason=sentence, now=now)
         elif attempt.state != AttemptState.FINISHED and attempt.cancel_reason is None:
             attempt.cancel_reason = sentence
+            told |= {attempt.host_id} if attempt.host_id is not None else set()
     run.revision_number += 1
     if run.state != RunState.FINISHED:
         run.reason = sentence
-    await notify(session, SYNC_CHANNEL, EVERYTHING)
+    await notices.wake_hosts(session, await host_store.names(session, told))
     await notify_run(session, run.id)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.core import audit, runs
+from tesserabench.collector.core import audit, planning, runs
 from tesserabench.collector.core.actors import COLLECTOR
 from tesserabench.collector.core.runs import NewRun
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
@@ -59,7 +59,7 @@ async def create(session: AsyncSession, request: NewSchedule, *, actor: str, now
     interval = round(request.interval_seconds)
     if not SHORTEST_INTERVAL_SECONDS <= request.interval_seconds <= LONGEST_INTERVAL_SECONDS:
         raise invalid_field("schedule.interval", f"{request.interval_seconds:g}s", "give 60 s to 366 days")
-    await runs.plan(session, request.spec)
+    await planning.plan(session, request.spec)
     project = await project_store.get_or_create(session, request.project)
     if await store.find(session, request.project, request.name) is not None:
         message = f"{schedule_name(request.project, request.name)} exists; delete it first, or choose another name"

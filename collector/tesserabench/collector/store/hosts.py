@@ -1,6 +1,6 @@
 """Hosts and the attempts that they hold."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,11 @@ async def find(session: AsyncSession, name: str, *, lock: bool = False) -> Host 
 async def all_hosts(session: AsyncSession) -> Sequence[Host]:
     """Every host by name."""
     return (await session.scalars(select(Host).order_by(Host.name))).all()
+
+
+async def names(session: AsyncSession, ids: Collection[int]) -> list[str]:
+    """Names of the hosts with these ids."""
+    return list(await session.scalars(select(Host.name).where(Host.id.in_(ids)))) if ids else []
 
 
 async def held_attempts(session: AsyncSession, host_id: int) -> Sequence[Attempt]:

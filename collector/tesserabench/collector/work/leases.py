@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
-from tesserabench.collector.core import attempts, runs
+from tesserabench.collector.core import attempts, planning
 from tesserabench.collector.core.attempts import Held, Patience, Step
 from tesserabench.collector.core.eligibility import explain_absence
 from tesserabench.collector.core.spec import RunSpec
@@ -57,7 +57,7 @@ class LeaseKeeper:
 
 def _why_nobody(run: Run, hosts: list[Host], now: datetime) -> str:
     """Which hosts there are, and why none of them took the run."""
-    plan = runs.match(RunSpec.from_json(run.spec), hosts)
+    plan = planning.match(RunSpec.from_json(run.spec), hosts)
     by_name = {host.name: host for host in hosts}
     idle = [(name, _why_idle(by_name[name], now)) for name in plan.matching]
     return f"no host took it before the deadline; {explain_absence([*idle, *plan.others])}"

@@ -13,7 +13,7 @@ from support import uploads as make
 from support.ingest_server import header, uploads
 from support.statuses import reason_of
 from support.waiting import wait_until_async
-from tesserabench.collector.core import tokens
+from tesserabench.collector.core import metrics, tokens
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.samples import decode_samples
 from tesserabench.collector.store.tables import (
@@ -454,6 +454,28 @@ async def test_a_stream_without_a_header_is_refused(database: Database) -> None:
         await stream.write(pb.UploadRequest(batch=make.batch(make.log_lines(1, "x"))))
         with pytest.raises(grpc.aio.AioRpcError, match="the first message is the header"):
             await stream.read()
+
+
+async def test_what_becomes_of_batches_is_counted(database: Database) -> None:
+    run, attempt = await one_attempt(database)
+
+    def counted() -> dict[str, float]:
+        outcomes = ("committed", "duplicate", "gap", "quarantined", "malformed")
+        sample = metrics.REGISTRY.get_sample_value
+        return {
+            outcome: sample("tesserabench_ingest_batches_total", {"outcome": outcome}) or 0.0 for outcome in outcomes
+        }
+
+    before = counted()
+    opening = header("alpha", run, attempt)
+    bad = make.case_finished(3, samples=[math.inf])
+    async with uploads(database) as client:
+        start = [make.trial_started(1), make.case_finished(2)]
+        await client.send(opening, [start, start, [make.case_finished(9)], [bad]])
+        with pytest.raises(grpc.aio.AioRpcError, match="ascend by one"):
+            await client.send(opening, [[make.log_lines(4, "a"), make.log_lines(9, "b")]])
+    after = counted()
+    assert {outcome: after[outcome] - before[outcome] for outcome in after} == dict.fromkeys(after, 1.0)
 
 
 async def test_an_empty_batch_asks_where_the_log_stands(database: Database) -> None:

@@ -4,13 +4,12 @@ import asyncio
 from contextlib import aclosing
 from pathlib import Path
 
-import psycopg
 import pytest
 from sqlalchemy import select, text
 from support.postgres import kill_postgres, private_postgres
 from support.waiting import wait_until_async
 from tesserabench.collector.errors import UnavailableError
-from tesserabench.collector.store.database import EVERYTHING, Database, Notification, driver, notify
+from tesserabench.collector.store.database import EVERYTHING, Database, Notification, notify
 from tesserabench.collector.store.tables import Project
 from tesserabench.wire.reasons import Reason
 
@@ -20,14 +19,6 @@ async def insert_and_fail(database: Database, name: str) -> None:
         session.add(Project(name=name))
         await session.flush()
         await notify(session, "tb_run", name)
-        raise LookupError
-
-
-async def copy_and_fail(database: Database) -> None:
-    async with database.transaction() as session:
-        bare = await driver(session)
-        async with bare.cursor() as cursor, cursor.copy("COPY project (name) FROM STDIN") as copy:
-            await copy.write("one\n")
         raise LookupError
 
 
@@ -50,27 +41,13 @@ async def test_times_come_back_in_utc(database: Database) -> None:
     assert str(created.tzinfo) == "UTC"
 
 
-async def test_raw_connection_copies_and_a_broken_copy_does_not_poison_the_pool(database: Database) -> None:
-    async with database.raw() as connection, connection.cursor() as cursor:
+async def test_connection_of_ones_own_copies(database: Database) -> None:
+    async with await database.connect() as connection, connection.cursor() as cursor:
         async with cursor.copy("COPY project (name) FROM STDIN") as copy:
             await copy.write("one\ntwo\n")
         await connection.commit()
-    with pytest.raises(psycopg.errors.UniqueViolation):
-        async with (
-            database.raw() as connection,
-            connection.cursor() as cursor,
-            cursor.copy("COPY project (name) FROM STDIN") as copy,
-        ):
-            await copy.write("one\n")
     async with database.transaction() as session:
         assert await session.scalar(text("SELECT count(*) FROM project")) == 2
-
-
-async def test_driver_connection_is_in_the_sessions_transaction(database: Database) -> None:
-    with pytest.raises(LookupError):
-        await copy_and_fail(database)
-    async with database.transaction() as session:
-        assert await session.scalar(text("SELECT count(*) FROM project")) == 0
 
 
 async def test_unreachable_server_is_unavailable_and_says_so(tmp_path: Path) -> None:

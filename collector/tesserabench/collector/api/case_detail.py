@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +22,7 @@ def detail_json(result: pb.CaseResult) -> str:
     Raises:
         BadFieldError: a text or a number cannot be stored.
     """
-    has: Callable[[Any], bool] = result.HasField
+    has: Any = result.HasField
     parts = [_correctness(result.correctness)] if has("correctness") else []
     if result.flags:
         parts.append(_flags(result.flags))

@@ -8,9 +8,10 @@ from typing import Any, cast
 import grpc
 from tesserabench.collector.api.actor import require_host
 from tesserabench.collector.api.records import RecordReader, malformed
+from tesserabench.collector.core import metrics
 from tesserabench.collector.core.ingest import Ingest, UploadHeader
 from tesserabench.collector.core.ingest_work import Committed, OpenLog
-from tesserabench.collector.errors import invalid_field
+from tesserabench.collector.errors import InvalidArgumentError, invalid_field
 from tesserabench.v1 import ingest_service_pb2 as pb
 from tesserabench.v1.ingest_service_pb2_grpc import IngestServiceServicer
 from tesserabench.wire.names import ResourceNameError, parse_attempt
@@ -61,6 +62,8 @@ class IngestService(IngestServiceServicer):
                     raise malformed("message", request.WhichOneof("message"), "only batches follow the header")  # noqa: TRY301 - told below
                 await answers.put(await self._ingest.submit(log, self._reader.read(request.batch)))
         except Exception as error:  # noqa: BLE001 - raised again by the reader of the queue
+            if isinstance(error, InvalidArgumentError):
+                metrics.INGEST_BATCHES.labels(outcome="malformed").inc()
             await answers.put(error)
         else:
             await answers.put(None)

@@ -23,7 +23,7 @@ from tesserabench.collector.core.ingest_work import (
 from tesserabench.collector.errors import NotFoundError
 from tesserabench.collector.store import ingest as store
 from tesserabench.collector.store.copy_rows import CASE_RESULT, LOG_LINE, MEASUREMENT, copy
-from tesserabench.collector.store.database import Database, DriverConnection
+from tesserabench.collector.store.database import Database, DriverConnection, translated_errors
 from tesserabench.collector.store.ingest import LogAdvance, LogKey, LogPosition
 from tesserabench.collector.store.records import AttemptFinished, TrialFinished, TrialStarted, Unusable
 from tesserabench.collector.store.words import Outcome
@@ -58,6 +58,14 @@ class GroupCommit:
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
+        # Kept over commits: with a hundred of them a second even asking a pool for one costs too much.
+        self._connection: DriverConnection | None = None
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
 
     async def commit(self, works: Sequence[Work]) -> bool:
         """Commit the works and answer them; whether a log was closed.
@@ -108,11 +116,18 @@ class GroupCommit:
         return False
 
     async def _transaction(self, works: Sequence[Work]) -> _Plan:
-        with metrics.INGEST_COMMIT_SECONDS.time():
-            async with self._database.raw() as connection, connection.transaction():
-                positions = await store.lock_logs(connection, {work.log.key for work in works})
-                plan = self._plan(works, positions)
-                await _write(connection, plan)
+        try:
+            with metrics.INGEST_COMMIT_SECONDS.time(), translated_errors():
+                if self._connection is None:
+                    self._connection = await self._database.connect()
+                async with self._connection.transaction():
+                    positions = await store.lock_logs(self._connection, {work.log.key for work in works})
+                    plan = self._plan(works, positions)
+                    await _write(self._connection, plan)
+        except BaseException:
+            # A COPY that was broken off leaves the protocol in the middle of something.
+            await self.close()
+            raise
         return plan
 
     def _plan(self, works: Sequence[Work], positions: dict[LogKey, LogPosition]) -> _Plan:
@@ -150,7 +165,7 @@ class GroupCommit:
 
     def _answer(self, works: Sequence[Work], plan: _Plan) -> None:
         for work, answer, where in zip(works, plan.answers, plan.places, strict=True):
-            metrics.INGEST_BATCHES.labels(outcome=_batch_outcome(answer, where)).inc()
+            metrics.INGEST_BATCHES.labels(outcome=_batch_outcome(work, answer, where)).inc()
             if isinstance(answer, Committed):
                 work.log.committed = answer.sequence
             if isinstance(answer, NotFoundError):
@@ -237,12 +252,15 @@ def _closing(last: Prepared) -> tuple[str, str] | None:
             return None
 
 
-def _batch_outcome(answer: Committed | NotFoundError, where: Place) -> str:
+def _batch_outcome(work: Work, answer: Committed | NotFoundError, where: Place) -> str:
+    """What became of a batch, as a label."""
     if isinstance(answer, NotFoundError):
         return "unknown_attempt"
-    if where is Place.NEXT:
-        return "late" if answer.late else "committed"
-    return where.value
+    if where is not Place.NEXT:
+        return where.value
+    if any(isinstance(record, Unusable) for record in work.batch.records):
+        return "quarantined"
+    return "late" if answer.late else "committed"
 
 
 def _gone(work: Work) -> NotFoundError:

@@ -144,6 +144,7 @@ class Ingest:
                 group.create_task(self._commit_forever())
                 group.create_task(self._close_forever())
         finally:
+            await self._group.close()
             error = UnavailableError("the collector is shutting down; try again", reason=Reason.DATABASE_UNAVAILABLE)
             while self._queue:
                 work = self._queue.popleft()

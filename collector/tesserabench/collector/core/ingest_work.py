@@ -64,9 +64,9 @@ class OpenLog:
     late: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Prepared:
-    """A record with its rows. What stands in no bulk table keeps `record`."""
+    """A record with its rows; not frozen for the reason that `store.records` gives."""
 
     record: Record
     measurements: bytes = b""

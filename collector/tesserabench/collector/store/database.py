@@ -1,16 +1,16 @@
-"""The way to PostgreSQL: sessions for queries, bare connections for bulk writes, notifications that survive."""
+"""The way to PostgreSQL: sessions for queries, connections for bulk writes, notifications that survive."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 import structlog
 from psycopg import conninfo, sql
 from sqlalchemy import exc, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from tesserabench.collector.errors import UnavailableError
 from tesserabench.wire.reasons import Reason
@@ -82,22 +82,14 @@ class Database:
             async with self._sessions() as session, session.begin():
                 yield session
 
-    @asynccontextmanager
-    async def raw(self) -> AsyncIterator[DriverConnection]:
-        """A pooled psycopg connection outside any transaction; what is left open at the end is rolled back.
+    async def connect(self) -> DriverConnection:
+        """A connection outside the pool, for somebody who keeps it, and closes it in the end.
 
         Raises:
-            UnavailableError: the server cannot be reached, or broke off.
+            UnavailableError: the server cannot be reached.
         """
         with translated_errors():
-            async with self._engine.connect() as connection:
-                bare = await _bare(connection)
-                try:
-                    yield bare
-                except BaseException:
-                    # A COPY broken off half way leaves the protocol in a state that no rollback can leave.
-                    await connection.invalidate()
-                    raise
+            return await self._connect()
 
     async def notify(self, channel: str, payload: str) -> None:
         """Tell every listener, in a transaction of its own. Inside a transaction use the function `notify`."""
@@ -180,11 +172,6 @@ async def notify(session: AsyncSession, channel: str, payload: str) -> None:
     await session.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload})
 
 
-async def driver(session: AsyncSession) -> DriverConnection:
-    """The psycopg connection under a session, inside its transaction, for COPY."""
-    return await _bare(await session.connection())
-
-
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Within the block, connection trouble becomes `UnavailableError`.
@@ -214,10 +201,6 @@ def _sentence(error: BaseException) -> str:
     """First line of what libpq says; the rest repeats addresses and hints."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
-
-
-async def _bare(connection: AsyncConnection) -> DriverConnection:
-    return cast("DriverConnection", (await connection.get_raw_connection()).driver_connection)
 
 
 async def _notifications(connection: DriverConnection) -> AsyncIterator[Notification]:

@@ -22,7 +22,7 @@ STATE = ROOT / ".demo"
 BIN = Path(sys.executable).parent
 SUITE = "core"
 PLANTED = "memory/triad"
-FACTOR = 1.5
+FACTOR = 2.0
 GATE_FAILED = 10
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -139,7 +139,12 @@ def _start_collector(started: list[subprocess.Popen[bytes]]) -> dict[str, str]:
 
 
 def _start_agent(started: list[subprocess.Popen[bytes]], collector: str) -> None:
-    settings = {"STATE_DIR": str(STATE / "agent"), "COLLECTOR": collector, "METRICS_LISTEN": "127.0.0.1:0"}
+    settings = {
+        "STATE_DIR": str(STATE / "agent"),
+        "LOCK_DIR": str(STATE / "locks"),
+        "COLLECTOR": collector,
+        "METRICS_LISTEN": "127.0.0.1:0",
+    }
     _start(started, "agent", "tesserabench-agent", "run", prefix="TESSERABENCH_AGENT_", **settings)
 
 

@@ -60,7 +60,7 @@ class MeasureOptions:
 
     @classmethod
     def for_tier(cls, tier: Tier | str) -> "MeasureOptions":
-        """Return the defaults of a tier: smoke in about two seconds a case, nightly as precise as its budget allows."""
+        """Return the defaults of a tier: smoke in about a second a case, nightly as precise as its budget allows."""
         return _BY_TIER[parse_tier(tier)]
 
     def budget_of(self, phase: Phase) -> float:
@@ -76,10 +76,10 @@ _BY_TIER = {
     Tier.SMOKE: MeasureOptions(
         target=0.01,
         min_samples=10,
-        budget_seconds=1.0,
+        budget_seconds=0.5,
         min_device_seconds=0.02,
         warmup_min_seconds=0.05,
-        warmup_cap_seconds=0.5,
+        warmup_cap_seconds=0.3,
     ),
     Tier.REGRESSION: MeasureOptions(),
     Tier.FULL: MeasureOptions(),

@@ -89,18 +89,19 @@ class CaseReader:
         measured_us = time_us
         if result.HasField("end_time"):
             measured_us = time_of(result.end_time, "result.end_time", latest_us)
+        # In the order of the fields.
         return CaseFinished(
-            sequence=record.sequence,
-            time_us=time_us,
-            trial=event.trial,
-            case=self._identity(result.case),
-            mode=mode,
-            outcome=outcome,
-            reason=check_text(result.reason, "result.reason", _LONGEST_REASON),
-            stop_reason=_STOPS.get(result.stop_reason),
-            measured_us=measured_us,
-            detail_json=detail_json(result),
-            values=self._values(measurements, strict=strict),
+            record.sequence,
+            time_us,
+            event.trial,
+            self._identity(result.case),
+            mode,
+            outcome,
+            check_text(result.reason, "result.reason", _LONGEST_REASON),
+            _STOPS.get(result.stop_reason),
+            measured_us,
+            detail_json(result),
+            self._values(measurements, strict=strict),
         )
 
     def _identity(self, case: pb.Case) -> CaseIdentity:
@@ -134,18 +135,9 @@ class CaseReader:
         samples = columns = None
         if metric.HasField("samples"):
             samples, columns = self._samples(metric.samples, unit, index, strict=strict)
-        return MetricValue(
-            metric=name,
-            unit=unit,
-            better=_BETTER.get(metric.better, ""),
-            primary=metric.primary,
-            value=value,
-            ci_low=ci_low,
-            ci_high=ci_high,
-            statistics=_statistics(metric.statistics, index) if metric.statistics.count else None,
-            samples=samples,
-            columns=columns,
-        )
+        statistics = _statistics(metric.statistics, index) if metric.statistics.count else None
+        better = _BETTER.get(metric.better, "")
+        return MetricValue(name, unit, better, metric.primary, value, ci_low, ci_high, statistics, samples, columns)
 
     def _samples(
         self, samples: pb.Samples, unit: str, index: int, *, strict: bool
@@ -183,22 +175,8 @@ def _statistics(message: pb.Statistics, index: int) -> SampleStatistics:
     optional_sum += (effective_count or 0.0) + (autocorrelation or 0.0) + (drift or 0.0)
     if not math.isfinite(minimum + q1 + q3 + maximum + mean + optional_sum):
         name_infinite(message, _STATISTICS, f"result.measurements[{index}].statistics")
-    return SampleStatistics(
-        count=message.count,
-        minimum=minimum,
-        q1=q1,
-        q3=q3,
-        maximum=maximum,
-        mean=mean,
-        stdev=stdev,
-        p5=p5,
-        p95=p95,
-        p99=p99,
-        mad=mad,
-        effective_count=effective_count,
-        autocorrelation=autocorrelation,
-        drift=drift,
-    )
+    spread = (mad, effective_count, autocorrelation, drift)
+    return SampleStatistics(message.count, minimum, q1, q3, maximum, mean, stdev, p5, p95, p99, *spread)
 
 
 def _checked_identity(case: pb.Case) -> CaseIdentity:

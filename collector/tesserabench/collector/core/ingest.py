@@ -223,11 +223,15 @@ class Ingest:
             _log.exception("ingest.closing_failed", attempt=closing.attempt_id, epoch=closing.epoch)
 
     async def _reserve(self, size_bytes: int) -> None:
-        async with self._room:
+        def fits() -> bool:
             # A batch that is larger than all there is gets the whole of it.
-            await self._room.wait_for(
-                lambda: not self._waiting_bytes or self._waiting_bytes + size_bytes <= self._max_waiting_bytes
-            )
+            return not self._waiting_bytes or self._waiting_bytes + size_bytes <= self._max_waiting_bytes
+
+        if not fits():
+            async with self._room:
+                await self._room.wait_for(fits)
+                self._waiting_bytes += size_bytes
+        else:
             self._waiting_bytes += size_bytes
 
     async def _give_back(self, size_bytes: int) -> None:

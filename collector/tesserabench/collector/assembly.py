@@ -22,6 +22,7 @@ from tesserabench.collector.core.attempts import Patience
 from tesserabench.collector.core.confirmations import Patience as ConfirmationPatience
 from tesserabench.collector.core.ingest import Ingest
 from tesserabench.collector.core.judging import Judging
+from tesserabench.collector.core.pace import Pacer
 from tesserabench.collector.core.wakeups import Wakeups
 from tesserabench.collector.settings import Settings
 from tesserabench.collector.store.database import Database
@@ -98,9 +99,7 @@ def _judging(settings: Settings, clock: Clock, database: Database, pool: Analysi
 def services(of: Parts, about: About) -> list[Service]:
     """Every service of the gRPC port."""
     pace = of.settings.fleet
-    terms = fleet.Terms(
-        heartbeat_seconds=pace.heartbeat_seconds, lease_seconds=pace.lease_seconds, offer_seconds=pace.offer_seconds
-    )
+    terms = fleet.Terms(pacer=Pacer(pace.heartbeat_seconds, pace.lease_seconds), offer_seconds=pace.offer_seconds)
     return [
         Service(
             name="tesserabench.v1.AgentService",

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import attempts, selectors
 from tesserabench.collector.core.claims import Assigned, assignment, claim
-from tesserabench.collector.core.pace import Pace, pace_of
+from tesserabench.collector.core.pace import Pace, Pacer
 from tesserabench.collector.errors import FailedPreconditionError, NotFoundError
 from tesserabench.collector.store import attempts as attempt_store
 from tesserabench.collector.store import hosts as host_store
@@ -105,10 +105,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Settings that the dialogue goes by."""
+    """What the dialogue goes by."""
 
-    heartbeat_seconds: float
-    lease_seconds: float
+    pacer: Pacer
     offer_seconds: float
 
 
@@ -127,7 +126,7 @@ async def register(session: AsyncSession, request: Registration, terms: Terms, n
         )
         raise FailedPreconditionError(message, reason=Reason.SCHEMA_VERSION_UNSUPPORTED)
     before = await host_store.find(session, request.host, lock=True)
-    pace = pace_of(await host_store.count_alive(session, now), terms.heartbeat_seconds, terms.lease_seconds)
+    pace = await terms.pacer.pace(session, now)
     inventory = dict(request.inventory)
     devices = inventory.get("devices", [])
     values: dict[str, Any] = {
@@ -170,7 +169,7 @@ async def answer(session: AsyncSession, beat: Heartbeat, terms: Terms, now: date
     if host is None:
         message = f"host: {beat.host!r}: has not registered with this collector; call Register first"
         raise NotFoundError(message, reason=Reason.HOST_NOT_REGISTERED)
-    pace = pace_of(await host_store.count_alive(session, now), terms.heartbeat_seconds, terms.lease_seconds)
+    pace = await terms.pacer.pace(session, now)
     if host.process_id != beat.process_id:
         return Answer(pace=pace, superseded=True)
     if fresh:

@@ -1,10 +1,10 @@
 """Attempts: locking, queue, lists."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, any_, func, literal, or_, select, tuple_, update
+from sqlalchemy import ARRAY, Row, Select, Text, and_, any_, bindparam, func, literal, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from tesserabench.collector.store.tables import Attempt, CaseResult, Host, IngestLog, Measurement, Run
@@ -37,9 +37,11 @@ async def run_of(session: AsyncSession, attempt_id: int) -> int | None:
     return await session.scalar(select(Attempt.run_id).where(Attempt.id == attempt_id))
 
 
-async def by_ids(session: AsyncSession, ids: Iterable[int]) -> dict[int, Attempt]:
+async def by_ids(session: AsyncSession, ids: Collection[int]) -> dict[int, Attempt]:
     """Attempts by id, as they are now, not locked."""
-    statement = select(Attempt).where(Attempt.id.in_(list(ids))).execution_options(populate_existing=True)
+    if not ids:
+        return {}
+    statement = select(Attempt).where(Attempt.id.in_(ids)).execution_options(populate_existing=True)
     return {attempt.id: attempt for attempt in await session.scalars(statement)}
 
 
@@ -57,18 +59,21 @@ async def of_runs(session: AsyncSession, run_ids: Iterable[int]) -> Sequence[Row
     return (await session.execute(statement)).all()
 
 
-def _queue_for(host: Host, kinds: Sequence[str], now: datetime) -> Select[Attempt, dict[str, Any]]:
+def _queue() -> Select[Attempt, dict[str, Any]]:
     sibling = aliased(Attempt)
-    elsewhere = select(literal(1)).where(sibling.run_id == Attempt.run_id, sibling.host_id == host.id)
+    elsewhere = select(literal(1)).where(sibling.run_id == Attempt.run_id, sibling.host_id == bindparam("host_id"))
+    texts = ARRAY(Text)
     return (
         select(Attempt, Run.spec)
         .join(Run, Run.id == Attempt.run_id)
         .where(
             Attempt.state == AttemptState.QUEUED.value,
-            Attempt.suite.in_(host.suites),
-            Attempt.device_kind.in_(kinds),
-            or_(func.cardinality(Attempt.hosts) == 0, literal(host.name) == any_(Attempt.hosts)),
-            or_(Attempt.deadline_at.is_(None), Attempt.deadline_at > now),
+            Attempt.suite == any_(bindparam("suites", type_=texts)),
+            Attempt.device_kind == any_(bindparam("kinds", type_=texts)),
+            or_(func.cardinality(Attempt.hosts) == 0, bindparam("host", type_=Text()) == any_(Attempt.hosts)),
+            or_(Attempt.deadline_at.is_(None), Attempt.deadline_at > bindparam("now")),
+            # Highest priority first, then oldest: the key is (-priority, id).
+            tuple_(-Attempt.priority, Attempt.id) > tuple_(bindparam("after_rank"), bindparam("after_id")),
             # The attempts of one run are measured on different hosts.
             ~elsewhere.exists(),
         )
@@ -77,15 +82,19 @@ def _queue_for(host: Host, kinds: Sequence[str], now: datetime) -> Select[Attemp
     )
 
 
+# Built once: an idle host asks with every heartbeat, and building it costs more than running it.
+_QUEUE = _queue()
+_BEFORE_EVERYTHING = (-(2**15) - 1, 0)
+
+
 async def candidates(
     session: AsyncSession, host: Host, kinds: Sequence[str], now: datetime, *, after: Attempt | None = None
 ) -> Sequence[Row[Attempt, dict[str, Any]]]:
     """The next queued attempts that this host could take as far as SQL can tell, with specs, best first; not locked."""
-    statement = _queue_for(host, kinds, now)
-    if after is not None:
-        # Highest priority first, then oldest: the key is (-priority, id).
-        statement = statement.where(tuple_(-Attempt.priority, Attempt.id) > tuple_(-after.priority, after.id))
-    rows: Sequence[Row[Attempt, dict[str, Any]]] = (await session.execute(statement)).all()
+    rank, attempt_id = _BEFORE_EVERYTHING if after is None else (-after.priority, after.id)
+    wanted = {"host_id": host.id, "host": host.name, "suites": host.suites, "kinds": list(kinds), "now": now}
+    found = await session.execute(_QUEUE, wanted | {"after_rank": rank, "after_id": attempt_id})
+    rows: Sequence[Row[Attempt, dict[str, Any]]] = found.all()
     return rows
 
 

@@ -24,6 +24,8 @@ async def get_or_create(session: AsyncSession, name: str) -> Project:
 
 async def names(session: AsyncSession, ids: set[int]) -> dict[int, str]:
     """Names of projects by id."""
+    if not ids:
+        return {}
     rows = await session.execute(select(Project.id, Project.name).where(Project.id.in_(ids)))
     return {row.id: row.name for row in rows}
 

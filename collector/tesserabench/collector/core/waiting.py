@@ -20,11 +20,13 @@ async def reasons(session: AsyncSession, runs: Iterable[Run], now: datetime) -> 
     if not queued:
         return {}
     fleet = await hosts.views(session, now)
-    return {run.id: sentence(RunSpec.from_json(run.spec), fleet) for run in queued}
+    return {run.id: sentence(run.id, RunSpec.from_json(run.spec), fleet) for run in queued}
 
 
-def sentence(spec: RunSpec, fleet: Sequence[HostView]) -> str:
-    """What a run with this spec waits for; empty when a host that matches is ready."""
+def sentence(run_id: int, spec: RunSpec, fleet: Sequence[HostView]) -> str:
+    """What a run with this spec waits for; empty when a host that matches is ready or has just been given it."""
+    if any(view.held is not None and view.held.run_id == run_id for view in fleet):
+        return ""
     plan = planning.match(spec, [view.host for view in fleet])
     problem = plan.sentence()
     if problem:

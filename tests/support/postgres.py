@@ -4,6 +4,8 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,13 +63,35 @@ class PostgresForTests:
             connection.execute(sql.SQL(statement).format(sql.Identifier(database)))
 
 
+_GUARD = """
+import sys
+from pathlib import Path
+sys.stdin.read()
+from tesserabench.collector.store.folder import stop_server
+stop_server(Path(sys.argv[1]))
+"""
+
+
+@contextmanager
+def _guarded(root: Path) -> Iterator[None]:
+    """Within the block, the server in this folder is stopped even when the test run itself is killed."""
+    command = [sys.executable, "-c", _GUARD, str(root)]
+    # It waits for the end of its input, which comes with our own end; then there is nobody left to wait for it.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
+        try:
+            yield
+        finally:
+            guard.kill()
+
+
 @contextmanager
 def running_postgres() -> Iterator[PostgresForTests]:
     """A server in a short temporary folder (a socket's path has little room), gone at the end."""
     folder = Path(tempfile.mkdtemp(prefix="tb-pg-"))
     launcher = Launcher(folder, settings=_FAST)
     try:
-        yield PostgresForTests(launcher, launcher.start())
+        with _guarded(folder):
+            yield PostgresForTests(launcher, launcher.start())
     finally:
         launcher.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -78,8 +102,9 @@ def private_postgres(folder: Path) -> Iterator[Launcher]:
     """A server of a test's own, for tests that kill it; started, and stopped if it still runs."""
     launcher = Launcher(folder)
     try:
-        launcher.start()
-        yield launcher
+        with _guarded(folder):
+            launcher.start()
+            yield launcher
     finally:
         launcher.stop()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.waiting import wait_until
+from tesserabench.collector.store.folder import Folder
 
 PROGRAM = Path(sys.executable).parent / "tesserabench-collector"
 ON_FREE_PORTS = {"GRPC_LISTEN": "127.0.0.1:0", "WEB_LISTEN": "127.0.0.1:0"}
@@ -83,6 +84,24 @@ def test_it_ends_in_order_on_sigterm_and_leaves_nothing_running(tmp_path: Path) 
     assert not (tmp_path / "state" / "addresses.json").exists()
     assert not Path(f"/proc/{postmaster}").exists()
     assert "collector.stopped" in (tmp_path / "log").read_text()
+
+
+def test_a_collector_that_is_stopped_while_it_starts_leaves_no_postgresql_behind(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [PROGRAM, "serve"], env=environment(tmp_path, ON_FREE_PORTS), stdout=sink, stderr=sink
+        )
+    try:
+        what = "PostgreSQL's folder"
+        wait_until(lambda: b"postgres.initialised" in log.read_bytes(), seconds=START_SECONDS, what=what, every=0.01)
+        process.terminate()
+        assert process.wait(STOP_SECONDS) == 0, log.read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    assert Folder(root=tmp_path / "state" / "postgres").processes() == []
 
 
 def test_a_killed_collector_starts_again_at_once(tmp_path: Path) -> None:

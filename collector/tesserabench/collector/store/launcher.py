@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -95,7 +96,7 @@ class Launcher:
         try:
             stop_server(self.folder.root)
             if self._child is not None:
-                self._child.wait(STOP_SECONDS)
+                _end(self._child)
         finally:
             self._child = None
             self.release()
@@ -246,6 +247,19 @@ class Launcher:
             there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
             if there is None:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Wait for our own child to end; one that is so young that it has left no sign in its folder is told again."""
+    for _ in range(STOP_SECONDS):
+        try:
+            child.wait(1)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGINT)
+        else:
+            return
+    child.kill()
+    child.wait()
 
 
 def _settings(folder: Folder) -> dict[str, str]:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -54,11 +55,16 @@ class PgProvider:
         if self._launcher is None:
             return self._dsn
         abandoned = threading.Event()
+        starting = asyncio.ensure_future(asyncio.to_thread(self._launcher.start, given_up=abandoned.is_set))
         try:
-            return await asyncio.to_thread(self._launcher.start, given_up=abandoned.is_set)
-        finally:
-            # When this task is cancelled the thread must not wait on for a server that recovers for minutes.
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread must not wait on for a server that recovers for minutes; but whoever stops us next has to find
+            # what it started, and not be overtaken by it.
             abandoned.set()
+            with suppress(DatabaseSetupError):
+                await starting
+            raise
 
     async def supervise(self) -> None:
         """Start our own server again whenever it dies. Runs until cancelled."""

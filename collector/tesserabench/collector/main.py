@@ -252,16 +252,21 @@ def _port_problems(settings: Settings) -> list[str]:
 
 def _database_problems(settings: Settings) -> list[str]:
     from tesserabench.collector.store import migrate as schema  # noqa: PLC0415 - help and version need none of it
+    from tesserabench.collector.store.binaries import find_binaries  # noqa: PLC0415
 
     async def work(dsn: str) -> list[str]:
         revision = await asyncio.to_thread(schema.current, dsn)
-        if revision == schema.head():
-            return []
-        if settings.migrate_on_start:
+        if revision == schema.head() or settings.migrate_on_start:
             return []
         return [f"the schema is at {revision or 'nothing'}, not {schema.head()}; run `tesserabench-collector migrate`"]
 
+    folder = settings.state_dir / "postgres"
     try:
+        if not settings.database_dsn.get_secret_value() and not (folder / "data").exists():
+            # To check is not to make: the first start does it, with these programs.
+            find_binaries(None)
+            click.echo(f"note: the first start makes a PostgreSQL in {folder}")
+            return []
         return asyncio.run(_with_database(settings, work))
     except (CollectorError, OSError) as error:
         return [f"database: {error}"]

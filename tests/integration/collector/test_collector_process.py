@@ -168,6 +168,8 @@ def test_check_prints_settings_with_their_origins(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "grpc_listen = 127.0.0.1:0  (variable TESSERABENCH_COLLECTOR_GRPC_LISTEN)" in done.stdout
     assert done.stdout.splitlines()[-1] == "ok: settings, database, schema and ports"
+    assert "the first start makes a PostgreSQL" in done.stdout
+    assert not (tmp_path / "state").exists(), "a check makes nothing"
 
 
 def test_migrate_may_be_repeated_and_serve_without_migrating_wants_it(tmp_path: Path) -> None:

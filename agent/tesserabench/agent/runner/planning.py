@@ -3,8 +3,10 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tesserabench.agent.errors import AttemptRefused
+from tesserabench.agent.runner.patterns import try_pattern
 from tesserabench.bench import MeasureOptions, SelectionError, TrialPlan, plan_trial
 from tesserabench.v1 import measurement_pb2 as pb
 from tesserabench.v1 import run_pb2
@@ -48,8 +50,10 @@ def plan_attempt(name: str, spec: RunSpec, device_kind: str, *, require_idle: bo
 
     `name` is the attempt's; it takes the place of a seed when the run has none.
 
+    Blocks for a moment when there are patterns.
+
     Raises:
-        AttemptRefused: the suite, a parameter, a pattern or the mode is not known here.
+        AttemptRefused: the suite, a parameter or the mode is not known here, or a pattern cannot be used.
     """
     if spec.tier not in _TIERS:
         raise AttemptRefused(f"tier {spec.tier} is not known to this agent; upgrade it")
@@ -60,16 +64,22 @@ def plan_attempt(name: str, spec: RunSpec, device_kind: str, *, require_idle: bo
     seed = spec.seed or zlib.crc32(name.encode()) + 1
     try:
         options = replace(MeasureOptions.for_tier(tier), drill=dict(spec.drill), require_idle=require_idle)
-        plan = plan_trial(
+        plan_cases = partial(
+            plan_trial,
             spec.suite,
             tier=tier,
             device_kind=device_kind,
             overrides={item.parameter: item.value for item in spec.overrides},
-            include=_any_of(spec.include),
-            exclude=_any_of(spec.exclude),
             mode=_MODES[spec.mode],
             options=options,
         )
+        plan = plan_cases()
+        include, exclude = _any_of(spec.include), _any_of(spec.exclude)
+        for field, pattern in (("include", include), ("exclude", exclude)):
+            if pattern is not None:
+                try_pattern(field, pattern, [case.id for case in plan.cases])
+        if include is not None or exclude is not None:
+            plan = plan_cases(include=include, exclude=exclude)
     except SelectionError as error:
         raise AttemptRefused(str(error)) from error
     count = spec.trials or _TRIALS[tier]

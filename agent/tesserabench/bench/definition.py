@@ -1,6 +1,7 @@
 """What a benchmark is: its axes, its tiers, its formulas and how its work is prepared."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,9 @@ Count = Callable[[Params], int]
 AxisValue = ParamValue | tuple[ParamValue, ...]
 Axes = Mapping[str, Sequence[AxisValue]]
 """Axis name to its values. A name such as `"m,n,k"` ties parameters together: its values are tuples."""
+
+MOST_CASES = 10_000
+"""Largest number of cases that parameters given by hand may make of one benchmark."""
 
 _TRUTH = {"true": True, "false": False}
 
@@ -99,12 +103,22 @@ class Benchmark:
             for smaller in tier.chain:
                 axes.update(source.get(smaller, {}))
         replaced = overrides or {}
+        self._check_count(replaced)
         found = dict.fromkeys(
             Params({**point, **dict(zip(replaced, values, strict=True))})
             for point in _points(axes)
             for values in itertools.product(*replaced.values())
         )
         return tuple(Case(benchmark=self.name, params=params, version=self.version) for params in found)
+
+    def _check_count(self, replaced: Mapping[str, tuple[ParamValue, ...]]) -> None:
+        count = math.prod(map(len, replaced.values()))
+        if count > MOST_CASES:
+            lengths = ", ".join(f"{len(values)} of {name}" for name, values in replaced.items())
+            raise InvalidOverride(
+                f"{self.name} would have {count} cases ({lengths}); "
+                f"give values for at most {MOST_CASES}, in several runs"
+            )
 
     def check_case(self, case: Case) -> None:
         """Raise InvalidPlan unless the case has this version and exactly these parameters, each of its type."""

@@ -129,6 +129,15 @@ def test_wrong_override_names_field_value_and_remedy(grid: Suite, override: dict
     assert str(caught.value) == message
 
 
+def test_parameters_that_multiply_to_too_many_cases_are_refused_before_the_cases_are_made(grid: Suite) -> None:
+    many = ",".join(map(str, range(1, 5001)))
+    with pytest.raises(InvalidOverride) as caught:
+        expand(grid, tier="smoke", device_kind="cpu", overrides={"x": many, "stencil.y": many})
+    assert str(caught.value) == (
+        "grid/stencil would have 25000000 cases (5000 of x, 5000 of y); give values for at most 10000, in several runs"
+    )
+
+
 @given(
     x=st.lists(st.integers(1, 10**6), min_size=1, max_size=5),
     alpha=st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=3),

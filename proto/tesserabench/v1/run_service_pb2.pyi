@@ -63,7 +63,7 @@ class CreateRunRequest(_message.Message):
     trigger: _run_pb2.TriggerKind.ValueType
     """What asks."""
     request_id: _builtins.str
-    """Chosen by the caller, up to 128 characters: repeating it within a day creates nothing new."""
+    """Chosen by the caller, up to 128 characters: repeating it creates nothing new."""
     dry_run: _builtins.bool
     """Check and plan only: nothing is created, and the answer names the matching hosts in `reason`."""
     @_builtins.property

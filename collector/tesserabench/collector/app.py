@@ -16,7 +16,7 @@ from tesserabench.collector import systemd
 from tesserabench.collector.api.interceptor import CallInterceptor
 from tesserabench.collector.api.server import GrpcServer, TlsFiles
 from tesserabench.collector.api.system_service import About
-from tesserabench.collector.assembly import Clock, Parts, jobs, parts, services
+from tesserabench.collector.assembly import Clock, Parts, gauges, jobs, parts, services
 from tesserabench.collector.core import metrics
 from tesserabench.collector.core.tokens import Authenticator
 from tesserabench.collector.core.version import VERSION
@@ -104,7 +104,6 @@ class Collector:
     async def _run(self, ready: asyncio.Event) -> None:
         settings = self._settings
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (settings.state_dir / ADDRESSES).unlink(missing_ok=True)
         metrics.LIMIT.maximum = settings.max_series
         metrics.BUILD_INFO.labels(VERSION).set(1)
         dsn = await _unless(self._stopping, self._provider.start())
@@ -112,6 +111,8 @@ class Collector:
             await self._provider.stop()
             return
         try:
+            # Not before the database is ours: until then the file may be that of a collector that runs.
+            (settings.state_dir / ADDRESSES).unlink(missing_ok=True)
             revision = await asyncio.to_thread(_migrated, dsn, migrating=settings.migrate_on_start)
             database = Database(dsn, pool_size=settings.database_pool_size)
             try:
@@ -135,6 +136,9 @@ class Collector:
         checks["schema"] = _schema_check(of.database, revision)
         checks["grpc"] = _serving_check(grpc_server)
         self._addresses = Addresses(grpc=str(Address(settings.grpc_address.host, grpc_port)), web=web_address)
+        # A first scrape without the open regressions would end their alerts.
+        with suppress(UnavailableError):
+            await gauges(of).step()
         try:
             async with asyncio.TaskGroup() as group:
                 supervising = group.create_task(self._provider.supervise(), name="postgres")

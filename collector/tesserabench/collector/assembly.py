@@ -149,6 +149,11 @@ def services(of: Parts, about: About) -> list[Service]:
     ]
 
 
+def gauges(of: Parts) -> Gauges:
+    """What keeps the gauges that stand in the database up to date."""
+    return Gauges(of.database, of.clock, [regression_gauges.refresh])
+
+
 def jobs(of: Parts) -> dict[str, Work]:
     """What runs as long as the collector does, by name."""
     settings = of.settings
@@ -158,7 +163,6 @@ def jobs(of: Parts) -> dict[str, Work]:
     )
     keeper = LeaseKeeper(of.database, patience, of.clock)
     scheduler = Scheduler(of.database, of.clock)
-    gauges = Gauges(of.database, of.clock, [regression_gauges.refresh])
     return {
         "wakeups": of.wakeups.run(),
         "ingest": of.ingest.run(),
@@ -167,7 +171,7 @@ def jobs(of: Parts) -> dict[str, Work]:
         "watchdog": systemd.watchdog(),
         "leases": repeat("leases", settings.fleet.check_seconds, keeper.step),
         "schedules": repeat("schedules", _SCHEDULE_CHECK_SECONDS, scheduler.step),
-        "gauges": repeat("gauges", settings.metrics_refresh_seconds, gauges.step),
+        "gauges": repeat("gauges", settings.metrics_refresh_seconds, gauges(of).step),
         "partitions": repeat("partitions", _PARTITION_CHECK_SECONDS, _partitions_step(of.database, of.clock)),
     }
 

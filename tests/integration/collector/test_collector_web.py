@@ -10,6 +10,7 @@ import pytest
 from support.embedded_collector import Running, ScriptedHost, reason_of, running_collector
 from support.postgres import kill_postgres, private_postgres
 from support.waiting import wait_until_async
+from tesserabench.collector.core import metrics
 from tesserabench.v1 import run_service_pb2
 
 
@@ -113,3 +114,10 @@ async def test_a_stopping_collector_lets_polls_and_watchers_go(database_dsn: str
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await ended
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_the_first_scrape_tells_what_stands_in_the_database(database_dsn: str, tmp_path: Path) -> None:
+    metrics.DATABASE_UP.set(0)
+    async with running_collector(database_dsn, tmp_path):
+        # Read before the loop that refreshes it has had a turn.
+        assert metrics.REGISTRY.get_sample_value("tesserabench_database_up") == 1

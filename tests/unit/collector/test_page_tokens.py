@@ -9,7 +9,7 @@ from tesserabench.v1.run_service_pb2 import ListRunsRequest
 from tesserabench.wire.reasons import Reason
 
 
-@given(st.integers(-(2**63), 2**63 - 1), st.text(max_size=40))
+@given(st.integers(-(2**63), 2**63 - 1), st.text(st.characters(exclude_characters="\x00"), max_size=40))
 def test_a_token_gives_back_its_keys(number: int, text: str) -> None:
     request = ListRunsRequest(suite="core")
     request.page_token = next_token(request, [number, text])
@@ -39,6 +39,14 @@ def test_keys_of_another_kind_are_refused() -> None:
     with pytest.raises(InvalidArgumentError):
         position(ListRunsRequest(page_token=token), [int])
     assert position(ListRunsRequest(), [int]) is None
+
+
+@pytest.mark.parametrize("key", [2**63, -(2**63) - 1, 10**60, True, "a\x00b"])
+def test_keys_that_no_row_can_have_are_refused_before_the_database_sees_them(key: int | str) -> None:
+    token = next_token(ListRunsRequest(), [key])
+    with pytest.raises(InvalidArgumentError, match="start from the first page") as caught:
+        position(ListRunsRequest(page_token=token), [str if isinstance(key, str) else int])
+    assert caught.value.reason is Reason.INVALID_PAGE_TOKEN
 
 
 def test_pages_are_cut_to_size() -> None:

@@ -40,9 +40,16 @@ def position(request: Message, kinds: Sequence[type[Key]]) -> list[Key] | None:
         raise _wrong(token, "is not one that this service gave; start from the first page") from None
     if question != _question(request):
         raise _wrong(token, "belongs to a list with other filters; keep them, or start from the first page")
-    if len(keys) != len(kinds) or any(type(key) is not kind for key, kind in zip(keys, kinds, strict=True)):
+    if len(keys) != len(kinds) or not all(map(_fits, keys, kinds)):
         raise _wrong(token, "is not one that this service gave; start from the first page")
     return keys
+
+
+def _fits(key: Key, kind: type[Key]) -> bool:
+    """Whether a key is of its kind and can be compared by PostgreSQL: of 64 bits, without NUL."""
+    if type(key) is not kind:
+        return False
+    return "\x00" not in key if isinstance(key, str) else -(2**63) <= key < 2**63
 
 
 def size_of(request: Message, default: int = DEFAULT_PAGE) -> int:

@@ -139,8 +139,10 @@ def _row(group: Sequence[Result]) -> ResultRow:
     worst = next((item.result for item in group if item.result.outcome != Outcome.OUTCOME_OK), first.result)
     measured = [item.result for item in group if item.result.measurements]
     main = [found for found in (_main(item) for item in measured) if found is not None]
-    rates = [found for found in (_rate(item) for item in measured) if found is not None]
-    ratios = [item.ceiling_ratio for item in measured if item.HasField("ceiling_ratio")]
+    # One ceiling for all trials: which one limits may change from trial to trial, and units must not be mixed.
+    ceiling = measured[0].ceiling if measured else ""
+    rates = [found for found in (_rate(item, ceiling) for item in measured) if found is not None]
+    ratios = [item.ceiling_ratio for item in measured if item.HasField("ceiling_ratio") and item.ceiling == ceiling]
     return ResultRow(
         case=case.id,
         benchmark=case.benchmark,
@@ -160,7 +162,7 @@ def _row(group: Sequence[Result]) -> ResultRow:
         rate=median(item.value for item in rates) if rates else None,
         rate_unit=rates[0].unit if rates else "",
         ceiling_ratio=median(ratios) if ratios else None,
-        ceiling=first.result.ceiling,
+        ceiling=ceiling,
         stop_reason=word(StopReason, first.result.stop_reason),
         flags=" ".join(sorted({flag for item in group for flag in item.result.flags})),
     )
@@ -172,8 +174,8 @@ def _main(result: CaseResult) -> Measurement | None:
     return ranked[0] if ranked else None
 
 
-def _rate(result: CaseResult) -> Measurement | None:
-    return rate_of({item.metric: item for item in result.measurements}, result.ceiling)
+def _rate(result: CaseResult, ceiling: str) -> Measurement | None:
+    return rate_of({item.metric: item for item in result.measurements}, ceiling)
 
 
 def rate_of(metrics: Mapping[str, Metric], ceiling: str) -> Metric | None:
@@ -183,10 +185,13 @@ def rate_of(metrics: Mapping[str, Metric], ceiling: str) -> Metric | None:
 
 
 def _lowest(measurements: Sequence[Measurement]) -> float | None:
-    ends = [item.ci_low for item in measurements if item.HasField("ci_low")]
-    return min(ends) if len(ends) == len(measurements) and ends else None
+    if not any(item.HasField("ci_low") for item in measurements):
+        return None
+    return min(item.ci_low if item.HasField("ci_low") else item.statistics.min for item in measurements)
 
 
 def _highest(measurements: Sequence[Measurement]) -> float | None:
-    ends = [item.ci_high for item in measurements if item.HasField("ci_high")]
-    return max(ends) if len(ends) == len(measurements) and ends else None
+    # A trial with too few independent samples for an interval counts with all of them.
+    if not any(item.HasField("ci_high") for item in measurements):
+        return None
+    return max(item.ci_high if item.HasField("ci_high") else item.statistics.max for item in measurements)

@@ -1,0 +1,50 @@
+from support.contract_values import a_result
+from tesserabench.cli.views.results import rows_of
+from tesserabench.v1.measurement_pb2 import Measurement, Statistics
+from tesserabench.v1.result_service_pb2 import Result
+
+
+def trial(*, ceiling: str, time: Measurement) -> Result:
+    """A trial with a time, 2 GFLOP/s and 3 GB/s."""
+    result = a_result()
+    result.result.ceiling = ceiling
+    del result.result.measurements[:]
+    result.result.measurements.extend(
+        [
+            time,
+            Measurement(metric="throughput", unit="FLOP/s", value=2e9),
+            Measurement(metric="bandwidth", unit="B/s", value=3e9),
+        ]
+    )
+    return result
+
+
+def time_of(*, low: float | None, high: float | None) -> Measurement:
+    return Measurement(
+        metric="time",
+        unit="ns",
+        primary=True,
+        value=100.0,
+        ci_low=low,
+        ci_high=high,
+        statistics=Statistics(count=9, min=80, q1=90, median=100, q3=110, max=150, mean=100),
+    )
+
+
+def test_trials_that_hit_different_ceilings_are_not_mixed() -> None:
+    time = time_of(low=95, high=105)
+    trials = [trial(ceiling=name, time=time) for name in ("bandwidth", "flops:float32", "flops:float32")]
+    (row,) = rows_of(trials, per_trial=False)
+    assert (row.rate, row.rate_unit) == (3e9, "B/s")
+
+
+def test_a_trial_without_an_interval_counts_with_all_its_samples() -> None:
+    trials = [trial(ceiling="bandwidth", time=time_of(low=95, high=105)) for _ in range(2)]
+    trials.append(trial(ceiling="bandwidth", time=time_of(low=None, high=None)))
+    (row,) = rows_of(trials, per_trial=False)
+    assert (row.low, row.high) == (80, 150)
+
+
+def test_one_trial_without_an_interval_shows_none() -> None:
+    (row,) = rows_of([trial(ceiling="bandwidth", time=time_of(low=None, high=None))], per_trial=False)
+    assert (row.low, row.high) == (None, None)

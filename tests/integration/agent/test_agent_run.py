@@ -10,11 +10,11 @@ import pytest
 from support.embedded_agent import running_agent
 from support.fake_collector import FakeCollector, Fault
 from tesserabench.agent.app import Agent
-from tesserabench.agent.errors import AgentError, LinkError, Superseded
+from tesserabench.agent.errors import AgentError, DiskFull, LinkError, Superseded
 from tesserabench.agent.host.machine import Machine
 from tesserabench.agent.locks import device_lock, lock_path
 from tesserabench.agent.settings import Budgets, Policy, Settings
-from tesserabench.agent.spool import AttemptKey, open_spool
+from tesserabench.agent.spool import AttemptKey, Spool, open_spool
 from tesserabench.v1 import measurement_pb2 as pb
 from tesserabench.v1 import run_pb2
 from tesserabench.v1.ingest_service_pb2 import LogLines, Record
@@ -530,3 +530,25 @@ async def test_phase_budget_of_the_settings_ends_a_start_that_hangs(
         closing = await collector.until_closed(key)
     assert closing.outcome == pb.OUTCOME_TIMEOUT
     assert "phase startup" in collector.of(key).results[0].result.reason
+
+
+async def test_disk_too_full_to_note_what_was_committed_ends_no_agent_and_repeats_nothing(
+    collector: FakeCollector, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, refused = Spool.commit, Counter[str]()
+
+    def full_at_first(spool: Spool, key: AttemptKey, sequence: int) -> bool:
+        refused["times"] += 1
+        if refused["times"] <= 2:
+            raise DiskFull("spool.db cannot grow: database or disk is full; free space on its disk")
+        return commit(spool, key, sequence)
+
+    monkeypatch.setattr(Spool, "commit", full_at_first)
+    async with running_agent(make_settings()):
+        key = await collector.assign(1, smoke())
+        closing = await collector.until_closed(key)
+        await collector.until(lambda: not collector.held, what="the attempt to leave the host")
+    assert closing.outcome == pb.OUTCOME_OK
+    records = collector.of(key).records
+    assert refused["times"] > 2
+    assert [record.sequence for record in records] == list(range(1, len(records) + 1))

@@ -1,5 +1,6 @@
 """The disk log against a real disk: restarts, kills, damage, a full disk."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -351,6 +352,26 @@ def test_closing_record_finds_room_where_the_disk_has_none() -> None:
             records = bodies(spool, A)
             assert records[-1].HasField("attempt_finished")
             assert spool.commit(A, records[-1].sequence)
+        finally:
+            spool.close()
+
+
+def test_what_was_committed_leaves_a_disk_that_others_have_filled() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root; run as root to see this")
+    with small_file_system(8 << 20) as folder:
+        spool = open_spool(folder / "spool.db", max_bytes=1 << 30).spool
+        try:
+            spool.begin(A)
+            for _ in range(100):
+                spool.append(A, lines("x" * 4000))
+            with (folder / "somebody else's").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+                while filler.write(b"y" * 4096):
+                    pass
+            with pytest.raises(DiskFull):
+                append_many(spool, 100_000)
+            assert not spool.commit(A, 50)
+            assert spool.attempts()[0].committed_sequence == 50
         finally:
             spool.close()
 

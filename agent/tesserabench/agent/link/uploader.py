@@ -9,7 +9,7 @@ from typing import Protocol
 
 import grpc
 import structlog
-from tesserabench.agent.errors import LinkError
+from tesserabench.agent.errors import LinkError, SpoolError
 from tesserabench.agent.link.backoff import Backoff
 from tesserabench.agent.link.batches import Window, WindowError, make_batch
 from tesserabench.agent.link.channel import Metadata
@@ -22,6 +22,9 @@ from tesserabench.v1.ingest_service_pb2_grpc import IngestServiceStub
 from tesserabench.wire import SCHEMA_VERSION
 
 # A stream that is kept for a running attempt is renewed after a while, so that replicas can share the load anew.
+# No call failed; the status stands beside a reason of this host in the log.
+_OURS = grpc.StatusCode.ABORTED
+
 _STREAM_SECONDS = 300.0
 
 log = structlog.get_logger(__name__)
@@ -119,8 +122,9 @@ class Uploader:
             return explain(error)
         except LinkError as error:
             return _passing(grpc.StatusCode.UNAUTHENTICATED, str(error))
-        except _Broken as error:
-            return _passing(grpc.StatusCode.UNAVAILABLE, str(error))
+        except (_Broken, SpoolError) as error:
+            # When the disk is too full to note what was committed, it is sent again and answered as already there.
+            return _passing(grpc.StatusCode.UNAVAILABLE if isinstance(error, _Broken) else _OURS, str(error))
         except TimeoutError:
             return _passing(
                 grpc.StatusCode.DEADLINE_EXCEEDED, f"no batch was committed within {self._link.ack_timeout:g} s"

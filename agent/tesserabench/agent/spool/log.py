@@ -141,8 +141,20 @@ class Spool:
     def commit(self, key: AttemptKey, sequence: int) -> bool:
         """Note that the collector has committed every record up to `sequence`, and delete them.
 
-        Returns True when the attempt is closed and wholly committed; it has then left the spool.
+        Returns True when the attempt is closed and wholly committed; it has then left the spool. Deleting needs room
+        of its own for a moment, for which the reserve is given up.
+
+        Raises:
+            DiskFull: there is no room even for that; the records stay, and are sent again.
         """
+        try:
+            return self._commit(key, sequence)
+        except DiskFull:
+            if not self._release_reserve():
+                raise
+            return self._commit(key, sequence)
+
+    def _commit(self, key: AttemptKey, sequence: int) -> bool:
         with self._transaction() as connection:
             row = find(connection, key)
             if row is None or sequence <= row.committed_sequence:

@@ -21,10 +21,10 @@ from tesserabench.v1.ingest_service_pb2 import UploadHeader, UploadRequest, Uplo
 from tesserabench.v1.ingest_service_pb2_grpc import IngestServiceStub
 from tesserabench.wire import SCHEMA_VERSION
 
-# A stream that is kept for a running attempt is renewed after a while, so that replicas can share the load anew.
 # No call failed; the status stands beside a reason of this host in the log.
 _OURS = grpc.StatusCode.ABORTED
 
+# A stream that is kept for a running attempt is renewed after a while, so that replicas can share the load anew.
 _STREAM_SECONDS = 300.0
 
 log = structlog.get_logger(__name__)

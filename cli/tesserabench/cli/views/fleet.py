@@ -7,9 +7,12 @@ from tesserabench.cli.output.table import Column
 from tesserabench.cli.output.words import ago, iso, moment, word
 from tesserabench.cli.parsing import short_id
 from tesserabench.cli.views.verdicts import style_of
-from tesserabench.report.quantity import quantity
+from tesserabench.report.quantity import duration, quantity
 from tesserabench.v1.host_pb2 import Device, Host, HostState
 from tesserabench.v1.host_service_pb2 import Suite
+
+_CLOCK_TOLERANCE_SECONDS = 60.0
+"""A clock that is further off than this makes a host's times useless; the collector sets aside those a day ahead."""
 
 
 def host_columns(now: datetime) -> Sequence[Column[Host]]:
@@ -30,7 +33,7 @@ def host_columns(now: datetime) -> Sequence[Column[Host]]:
             value=lambda host: iso(moment(host, "last_seen_time")),
             text=lambda host: ago(moment(host, "last_seen_time"), now=now),
         ),
-        Column[Host](title="NOTE", value=lambda host: host.cordon_reason or host.unready_reason, shrink=True),
+        Column[Host](title="NOTE", value=note_of, shrink=True),
         Column[Host](title="ATTEMPT", value=lambda host: host.current_attempt, wide=True),
         Column[Host](title="CPU", value=lambda host: host.inventory.cpu_model, wide=True),
         Column[Host](title="LABELS", value=lambda host: _pairs(dict(host.inventory.labels)), wide=True),
@@ -109,6 +112,15 @@ def _device(device: Device, host: Host) -> str:
 
 def _pairs(labels: dict[str, str]) -> str:
     return ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+
+
+def note_of(host: Host) -> str:
+    """What a person should know of a host: why it takes no work, and a clock that is wrong."""
+    notes = [host.cordon_reason or host.unready_reason]
+    offset = _offset(host)
+    if offset is not None and abs(offset) > _CLOCK_TOLERANCE_SECONDS:
+        notes.append(f"its clock is {duration(abs(offset))} {'ahead' if offset > 0 else 'behind'}: set it")
+    return "; ".join(filter(None, notes))
 
 
 def _offset(host: Host) -> float | None:

@@ -18,7 +18,7 @@ LAUNCHES = 5
 
 _MATMUL_SIZE = {DeviceKind.CPU: 1024, DeviceKind.CUDA: 8192, DeviceKind.SIMULATED: 8192}
 _COPY_BYTES = {DeviceKind.CUDA: 1 << 30, DeviceKind.SIMULATED: 1 << 30}
-_CPU_COPY_BYTES = (64 << 20, 256 << 20)
+_CPU_COPY_BYTES = (64 << 20, 128 << 20)
 """Least and most bytes of one array on a CPU; in between, the size of the last-level cache."""
 
 

@@ -36,7 +36,7 @@ $(INSTALLED): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	  test $${PIPESTATUS[0]} = 0
 	@$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	@# uv does not read pip's settings; where a mirror is known to pip alone, pip does the same job more slowly.
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt || \
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/dev.txt || \
 	  { echo "uv could not install; trying pip"; \
 	    $(PYTHON) -m pip --python $(BIN)/python install --quiet --require-hashes -r requirements/dev.txt; }
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .

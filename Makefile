@@ -84,7 +84,7 @@ check: $(INSTALLED) ## Lint, types, import rules, contract
 
 .PHONY: test
 test: $(INSTALLED) test-tools ## Every test
-	$(BIN)/pytest --numprocesses=3 --dist=loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
 
 .PHONY: test-tools
 test-tools: $(INSTALLED)

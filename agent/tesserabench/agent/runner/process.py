@@ -127,6 +127,14 @@ class Worker:
     async def kill(self, grace_seconds: float) -> int:
         """End the worker and everything it started: SIGTERM, then SIGKILL to the group. Returns the exit status."""
         try:
+            await self._end(grace_seconds)
+            return await self.exit_status()
+        finally:
+            # Also when this is cancelled: nobody closes it later.
+            self._transport.close()
+
+    async def _end(self, grace_seconds: float) -> None:
+        try:
             if not self._process.exited.is_set():
                 self._signal(signal.SIGTERM)
                 with contextlib.suppress(TimeoutError):
@@ -137,9 +145,6 @@ class Worker:
             # that this holds when the wait above is cancelled.
             self._signal(signal.SIGKILL)
             self._pipe.close()
-        status = await self.exit_status()
-        self._transport.close()
-        return status
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

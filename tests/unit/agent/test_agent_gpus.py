@@ -1,5 +1,7 @@
 """GPUs through a double of NVML: what a device cannot tell is absent, and nothing of it stops the agent."""
 
+import asyncio
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -144,8 +146,15 @@ async def test_counter_that_goes_back_is_remarked() -> None:
 
 
 async def test_foreign_processes_are_told() -> None:
-    nvml = FakeNvml()
-    nvml.processes = [1]
-    machine = Machine({"cuda"}, Gpus(nvml))
-    assert await machine.foreign_pids(machine.devices[0]) == (1,)
-    assert list((await machine.state(machine.devices[0])).foreign_pids) == [1]
+    """The test's parent stands for a stranger: it often shares this process's session, which must not excuse it."""
+    stranger = os.getppid()
+    worker = await asyncio.create_subprocess_exec("sleep", "60", start_new_session=True)
+    try:
+        nvml = FakeNvml()
+        nvml.processes = [stranger, worker.pid, os.getpid()]
+        machine = Machine({"cuda"}, Gpus(nvml))
+        assert set(await machine.foreign_pids(machine.devices[0])) == set(nvml.processes)
+        assert list((await machine.state(machine.devices[0])).foreign_pids) == [stranger]
+    finally:
+        worker.kill()
+        await worker.wait()

@@ -185,9 +185,13 @@ def open_gpus() -> Gpus | None:
 
 
 def _is_own(pid: int) -> bool:
-    """Whether a process belongs to a worker of this agent: its session is led by a child of ours."""
+    """Whether a process is the agent or belongs to one of its workers.
+
+    A worker leads a session of its own and is a child of the agent. The agent's own session says nothing: started
+    from a shell, it shares that session with whatever else the shell runs.
+    """
     try:
-        return os.getsid(pid) == os.getsid(0) or psutil.Process(os.getsid(pid)).ppid() == os.getpid()
+        return pid == os.getpid() or psutil.Process(os.getsid(pid)).ppid() == os.getpid()
     except (OSError, psutil.Error):
         return False
 

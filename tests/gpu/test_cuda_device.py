@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import cupy
 import numpy as np
 import pytest
-from tesserabench.bench import Batch, Device, MeasureOptions, Mode, Outcome, open_device, run_locally
+from tesserabench.bench import Device, MeasureOptions, Mode, Outcome, TimingOrder, open_device, run_locally
 from tesserabench.bench.kernels import MODULES, VARIANTS
+from tesserabench.bench.workloads.bare import BareWork
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,9 +45,9 @@ def test_kernel_loads(device: Device, module: str, element: str | None) -> None:
 @pytest.mark.parametrize("nanoseconds", [200_000, 1_000_000])
 def test_spin_takes_the_time_it_was_given(device: Device, nanoseconds: int) -> None:
     spin = device.kernel("spin", "spin", defines={})  # type: ignore[attr-defined]
-    batch = Batch(iterations=20, mode=Mode.HOT)
-    device.time_batch(lambda: spin((1,), (1,), (cupy.uint64(nanoseconds),)), batch)
-    total = device.time_batch(lambda: spin((1,), (1,), (cupy.uint64(nanoseconds),)), batch)
+    work = BareWork(lambda: spin((1,), (1,), (cupy.uint64(nanoseconds),)))
+    timing = device.arm((work,), TimingOrder(mode=Mode.HOT, iterations=20))
+    _, total = timing.take(2).total_ns
     assert total / 20 == pytest.approx(nanoseconds, rel=0.1)
 
 

@@ -16,7 +16,7 @@ Data, all frozen, all with to_dict() and from_dict() in JSON types where they tr
     TrialPlan, MeasureOptions, Case, Params
     TrialHeader, Measurement, TrialResult (samples are integer nanoseconds for one launch)
     Statistics, MetricValue, Correctness, Warmup, Sampling, Ceilings, Environment, DeviceInfo, DeviceState, Timer
-    Outcome, StopReason, Phase, Mode, Tier, DeviceKind, Better
+    Outcome, StopReason, Phase, Mode, Backend, CacheKind, SampleFlag, Tier, DeviceKind, Better
 
 Add benchmarks:
     @benchmark(name=, suite=, summary=, parameters=, tiers=, device_tiers=, devices=, flops=, bytes=, tolerance=)
@@ -30,12 +30,18 @@ from tesserabench.bench.definition import Benchmark, Suite
 from tesserabench.bench.device import device_kind, open_device
 from tesserabench.bench.device.protocol import (
     ArrayDevice,
-    Batch,
+    Block,
+    CacheUse,
+    ClosableWork,
     Device,
     DeviceInfo,
     DeviceState,
     Drill,
+    KernelFacts,
+    TellingWork,
     Timer,
+    Timing,
+    TimingOrder,
     Workload,
 )
 from tesserabench.bench.environment import engine_version
@@ -72,20 +78,35 @@ from tesserabench.bench.registry import INSTALLED, Registry, benchmark
 from tesserabench.bench.selection import expand
 from tesserabench.bench.timing.statistics import Statistics, summarise
 from tesserabench.bench.trial import measure_trial
-from tesserabench.bench.vocabulary import Better, DeviceKind, Mode, Outcome, Phase, StopReason, Tier
+from tesserabench.bench.vocabulary import (
+    Backend,
+    Better,
+    CacheKind,
+    DeviceKind,
+    Mode,
+    Outcome,
+    Phase,
+    SampleFlag,
+    StopReason,
+    Tier,
+)
 from tesserabench.bench.watch import Observer, SilentObserver
 
 __all__ = [
     "INSTALLED",
     "METRICS",
     "ArrayDevice",
-    "Batch",
+    "Backend",
     "BenchError",
     "Benchmark",
     "Better",
+    "Block",
+    "CacheKind",
+    "CacheUse",
     "Case",
     "CaseFailure",
     "Ceilings",
+    "ClosableWork",
     "Correctness",
     "Device",
     "DeviceInfo",
@@ -97,6 +118,7 @@ __all__ = [
     "InvalidOverride",
     "InvalidPattern",
     "InvalidPlan",
+    "KernelFacts",
     "MeasureOptions",
     "Measurement",
     "Metric",
@@ -109,6 +131,7 @@ __all__ = [
     "Phase",
     "RegistrationError",
     "Registry",
+    "SampleFlag",
     "Sampling",
     "ScenarioError",
     "SelectionError",
@@ -116,8 +139,11 @@ __all__ = [
     "Statistics",
     "StopReason",
     "Suite",
+    "TellingWork",
     "Tier",
     "Timer",
+    "Timing",
+    "TimingOrder",
     "TrialHeader",
     "TrialPlan",
     "TrialResult",

@@ -41,7 +41,8 @@ class CaseRun:
         dtype = case.params.get("dtype")
         self._found = Measurement(
             case=case,
-            mode=plan.mode,
+            mode=plan.mode or benchmark.default_mode(device.info.kind),
+            inputs=benchmark.inputs,
             outcome=Outcome.HARNESS_ERROR,
             dtype=None if dtype is None else str(dtype),
             seed=plan.seed,
@@ -105,7 +106,7 @@ class CaseRun:
 
     def _warm_up(self, workload: Workload) -> tuple[Warmup, int]:
         self._enter(Phase.WARMUP)
-        return warm_up(self._device, workload, self._plan.mode, self._plan.options, self._watch.keep_going)
+        return warm_up(self._device, workload, self._found.mode, self._plan.options, self._watch.keep_going)
 
     def _sample(self, workload: Workload, launch_ns: int) -> Taken:
         self._enter(Phase.MEASURE)
@@ -114,7 +115,7 @@ class CaseRun:
         taken = take_samples(
             device=self._device,
             workload=workload,
-            mode=self._plan.mode,
+            mode=self._found.mode,
             options=self._plan.options,
             launch_ns=launch_ns,
             drill_factor=self._plan.options.drill.get(self._benchmark.name),

@@ -1,10 +1,11 @@
 """The rates this device reaches right now, probed in the same trial: what other results are measured against."""
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 
 from tesserabench.bench.case import Case, Params, ParamValue
 from tesserabench.bench.definition import Benchmark
-from tesserabench.bench.device.protocol import Batch, Device
+from tesserabench.bench.device.protocol import Device, TimingOrder
 from tesserabench.bench.dtypes import real_dtype
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.measurement import Ceilings
@@ -73,11 +74,11 @@ def _best_rate(
     device.begin(case, Phase.CEILING)
     try:
         workload = device.prepare(benchmark, case, seed=0)
-        batch = Batch(iterations=1, mode=Mode.HOT)
-        times: list[int] = []
-        for _ in range(1 + LAUNCHES):
-            keep_going()
-            times.append(device.time_batch(workload.launch, batch))
+        with closing(device.arm((workload,), TimingOrder(mode=Mode.HOT))) as timing:
+            times: list[int] = []
+            for _ in range(1 + LAUNCHES):
+                keep_going()
+                times.extend(timing.take(1).total_ns)
     except Exception as error:
         failure = device.failure(error)
         if isinstance(failure, CaseFailure) and not failure.fatal:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tesserabench.bench.case import Case, Params, ParamValue, render_value
 from tesserabench.bench.device.protocol import ArrayDevice, Workload
 from tesserabench.bench.errors import InvalidOverride, InvalidPlan, RegistrationError
-from tesserabench.bench.vocabulary import DeviceKind, Tier
+from tesserabench.bench.vocabulary import DeviceKind, Mode, Tier
 
 Prepare = Callable[[ArrayDevice, Params, int], Workload]
 Count = Callable[[Params], int]
@@ -56,6 +56,16 @@ class Benchmark:
     bytes: Count | None = None
     tolerance: Callable[[Params], float] | None = None
     version: int = 1
+    items: Count | None = None
+    """Things done in one launch (keys sorted, look-ups, nodes): gives the metric `item_rate`."""
+    mode: Mode = Mode.HOT
+    """Timing mode when a plan names none."""
+    device_modes: Mapping[DeviceKind, Mode] = field(default_factory=dict)
+    """The same for one kind of device."""
+    modes: frozenset[Mode] = frozenset(Mode)
+    """Modes in which timing it means anything."""
+    inputs: str = "normal"
+    """How the inputs are distributed, as a stable word: normal, uniform, zipf, none, ..."""
 
     def __post_init__(self) -> None:
         for axes in (
@@ -64,6 +74,9 @@ class Benchmark:
             *(a for t in self.device_tiers.values() for a in t.values()),
         ):
             self._check_axes(axes)
+        for mode in (self.mode, *self.device_modes.values()):
+            if mode not in self.modes:
+                raise RegistrationError(f"{self.name}: its default mode {mode} is not among its modes")
 
     def _check_axes(self, axes: Axes) -> None:
         for axis, values in axes.items():
@@ -79,6 +92,10 @@ class Benchmark:
     def short_name(self) -> str:
         """The name without its suite."""
         return self.name.removeprefix(f"{self.suite}/")
+
+    def default_mode(self, device_kind: DeviceKind) -> Mode:
+        """The timing mode on a kind of device when a plan names none."""
+        return self.device_modes.get(device_kind, self.mode)
 
     @property
     def domain(self) -> Mapping[str, tuple[ParamValue, ...]]:

@@ -13,7 +13,7 @@ def run_locally(  # noqa: PLR0913 - the flags of `bench run`, all keyword-only
     *,
     device: str = "cpu",
     tier: str = "smoke",
-    mode: str = "hot",
+    mode: str | None = None,
     seed: int = 0,
     overrides: dict[str, str] | None = None,
     include: str | None = None,

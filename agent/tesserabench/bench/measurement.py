@@ -6,10 +6,10 @@ from typing import Any
 
 from tesserabench.bench.case import Case
 from tesserabench.bench.codec import decode, encode
-from tesserabench.bench.device.protocol import DeviceInfo, DeviceState, Fact, Timer
+from tesserabench.bench.device.protocol import CacheUse, DeviceInfo, DeviceState, Fact, KernelFacts, Timer
 from tesserabench.bench.metric import MetricValue
 from tesserabench.bench.timing.statistics import Statistics
-from tesserabench.bench.vocabulary import Mode, Outcome, Phase, StopReason, Tier
+from tesserabench.bench.vocabulary import Backend, Mode, Outcome, Phase, StopReason, Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,19 @@ class Sampling:
 
     iterations: int
     """Launches in each sample; a sample is the time of one launch, averaged over them."""
+    backend: Backend
+    timer: Timer
+    """Step and floor of the timer in this way of timing."""
+    cache: CacheUse
     stop_reason: StopReason
     target: float
     half_width: float | None
-    sweep_bytes: int | None
-    """Bytes touched by the cache sweep before each launch; None in modes that sweep nothing."""
     elapsed_seconds: float
     device_seconds: float
+    blocks: int = 1
+    """Groups of samples, apart in time."""
+    launches: int = 0
+    """Launches between `measuring_monotonic_ns` and `measured_monotonic_ns`, timed or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,14 @@ class Measurement:
     """For every outcome but ok: what happened and what to do, in a sentence."""
     failed_phase: Phase | None = None
     samples: tuple[int, ...] = ()
+    clock_mhz: tuple[float, ...] = ()
+    """Clock of the streaming multiprocessors during each sample; empty when the device cannot tell."""
+    offset_us: tuple[float, ...] = ()
+    """Begin of each sample after the first one's, or empty."""
+    block: tuple[int, ...] = ()
+    """Number of the block that each sample was taken in, from 0, or empty."""
+    sample_flags: tuple[int, ...] = ()
+    """Bits of `SampleFlag` for each sample, or empty."""
     statistics: Statistics | None = None
     metrics: tuple[MetricValue, ...] = ()
     correctness: Correctness | None = None
@@ -67,15 +81,22 @@ class Measurement:
     sampling: Sampling | None = None
     flops: int | None = None
     bytes: int | None = None
+    items: int | None = None
+    kernels: tuple[KernelFacts, ...] = ()
+    inputs: str = ""
+    """How the inputs were distributed."""
     dtype: str | None = None
     seed: int = 0
     position: int = 0
     """Place in the trial's order, from 0."""
     flags: tuple[str, ...] = ()
-    """Remarks: drill, warmup_incomplete, throttled, drifting."""
+    """Remarks as stable words; docs/guide/measuring.md explains each."""
+    arm: str = ""
+    """`a` or `b` in an interleaved comparison, else empty."""
     started_monotonic_ns: int | None = None
     """CLOCK_MONOTONIC of this machine, to join with readings of other processes; likewise the two below."""
     measuring_monotonic_ns: int | None = None
+    measured_monotonic_ns: int | None = None
     ended_monotonic_ns: int | None = None
     state_before: DeviceState | None = None
     state_after: DeviceState | None = None
@@ -121,7 +142,7 @@ class TrialHeader:
 
     suite: str
     tier: Tier
-    mode: Mode
+    mode: Mode | None
     seed: int
     order: tuple[str, ...]
     """Case ids in the order they are measured."""
@@ -153,6 +174,10 @@ class TrialResult:
     not_run: tuple[str, ...] = ()
     """Ids of cases that were never begun, because the trial ended first."""
     duration_seconds: float = 0.0
+    closing: Ceilings | None = None
+    """The ceilings probed after the last case; the header has those probed before the first."""
+    flags: tuple[str, ...] = ()
+    """Remarks on the whole trial: environment_drift."""
 
     def without_measurements(self) -> "TrialResult":
         """Return the result for a reader who already received header and measurements one by one."""

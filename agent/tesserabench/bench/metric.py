@@ -55,4 +55,41 @@ BANDWIDTH = Metric(name="bandwidth", unit="B/s", better=Better.HIGHER)
 CEILING_RATIO = Metric(name="ceiling_ratio", unit="1", better=Better.HIGHER)
 """Achieved rate over the ceiling probed in the same trial; above 1 when a cache serves what the probe fetched."""
 
-METRICS = (TIME, THROUGHPUT, BANDWIDTH, CEILING_RATIO)
+ITEM_RATE = Metric(name="item_rate", unit="1/s", better=Better.HIGHER)
+"""Items of the benchmark (keys, look-ups, nodes), divided by the time."""
+CYCLES = Metric(name="cycles", unit="1", better=Better.LOWER)
+"""Time in cycles of the multiprocessors' clock: unlike the time it does not move when only the clock does."""
+ENERGY = Metric(name="energy", unit="J", better=Better.LOWER)
+"""Energy of one launch in mode sustained."""
+ENERGY_ABOVE_IDLE = Metric(name="energy_above_idle", unit="J", better=Better.LOWER)
+"""The same without what the idle device would have drawn."""
+POWER = Metric(name="power", unit="W", better=Better.LOWER)
+"""Mean power in mode sustained."""
+EFFICIENCY = Metric(name="efficiency", unit="FLOP/J", better=Better.HIGHER)
+"""Floating-point operations of the formula, divided by the energy."""
+NUMERIC_ERROR = Metric(name="numeric_error", unit="1", better=Better.LOWER)
+"""Relative error against the float64 reference."""
+MAX_ABS_ERROR = Metric(name="max_abs_error", unit="1", better=Better.LOWER)
+"""Largest absolute difference from the reference."""
+OUTSIDE_TOLERANCE = Metric(name="outside_tolerance", unit="1", better=Better.LOWER)
+"""Share of the compared elements whose own relative error is above the limit."""
+DETERMINISM = Metric(name="determinism", unit="1", better=Better.HIGHER)
+"""Share of repeated launches whose outputs equal the first one's bit by bit."""
+REGISTERS = Metric(name="registers", unit="1", better=Better.LOWER)
+"""Registers of a thread, the largest of the kernels."""
+SHARED_MEMORY = Metric(name="shared_memory", unit="B", better=Better.LOWER)
+"""Shared memory declared by a block, the largest of the kernels."""
+LOCAL_MEMORY = Metric(name="local_memory", unit="B", better=Better.LOWER)
+"""Local memory of a thread, the largest of the kernels: what the registers could not hold."""
+OCCUPANCY = Metric(name="occupancy", unit="1", better=Better.HIGHER)
+"""Theoretical occupancy, the lowest of the kernels."""
+COMPILE_TIME = Metric(name="compile_time", unit="ns", better=Better.LOWER)
+"""Time to compile the kernels; absent when they came from a cache."""
+FIRST_RATIO = Metric(name="first_ratio", unit="1", better=Better.LOWER)
+"""The first launch over the median: what a caller who launches once pays."""
+ALGORITHM_BANDWIDTH = Metric(name="algorithm_bandwidth", unit="B/s", better=Better.HIGHER)
+"""Payload of a collective, divided by its time."""
+BUS_BANDWIDTH = Metric(name="bus_bandwidth", unit="B/s", better=Better.HIGHER)
+"""Algorithm bandwidth times the collective's factor: comparable over numbers of ranks."""
+
+METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -12,7 +12,7 @@ from tesserabench.bench.definition import Suite
 from tesserabench.bench.errors import InvalidPlan
 from tesserabench.bench.registry import INSTALLED, Registry, nearest
 from tesserabench.bench.selection import expand, parse_tier
-from tesserabench.bench.vocabulary import DeviceKind, Mode, Phase, Tier
+from tesserabench.bench.vocabulary import Backend, DeviceKind, Mode, Phase, Tier
 
 SCHEMA_VERSION = 1
 
@@ -39,12 +39,28 @@ class MeasureOptions:
     require_idle: bool = True
     """Refuse to measure while another process computes on the device."""
     probe_ceilings: bool = True
+    min_blocks: int = 3
+    """Groups of samples, apart in time, that a converged result needs at least."""
+    sustained_seconds: float = 10.0
+    """Mode sustained: how long the device works without a pause, after it has reached its equilibrium."""
+    sustained_warmup_cap_seconds: float = 30.0
+    flush: str = "read"
+    """How mode cold empties the cache: `read` leaves clean lines behind, `write` dirty ones."""
+    backend: Backend | None = None
+    """Way of timing to use; None takes the best that the device and the work allow."""
+    determinism_launches: int = 0
+    """Launches over the same inputs whose outputs are compared bit by bit; 0 leaves the check out."""
     drill: Mapping[str, float] = field(default_factory=dict)
     """Benchmark name to slow-down factor: plants an alarm on purpose; its measurements carry the flag `drill`."""
 
     def __post_init__(self) -> None:
         for name in ("target", "budget_seconds", "setup_budget_seconds"):
             self._require(name, getattr(self, name) > 0, "above zero")
+        self._require("sustained_seconds", self.sustained_seconds >= 2, "2 or more: energy counters are slow")
+        self._require("sustained_warmup_cap_seconds", self.sustained_warmup_cap_seconds >= 0, "zero or more")
+        self._require("flush", self.flush in {"read", "write"}, "read or write")
+        self._require("min_blocks", self.min_blocks >= 1, "1 or more")
+        self._require("determinism_launches", self.determinism_launches >= 0, "zero or more")
         for name in ("min_device_seconds", "warmup_min_seconds", "warmup_cap_seconds", "throttle_limit"):
             self._require(name, getattr(self, name) >= 0, "zero or more")
         self._require("min_samples", self.min_samples >= 10, "10 or more")
@@ -95,7 +111,8 @@ class TrialPlan:
     tier: Tier
     cases: tuple[Case, ...]
     seed: int = 0
-    mode: Mode = Mode.HOT
+    mode: Mode | None = None
+    """Timing mode of every case; None takes each benchmark's own."""
     options: MeasureOptions = field(default_factory=MeasureOptions)
     schema_version: int = SCHEMA_VERSION
 
@@ -133,7 +150,7 @@ def plan_trial(  # noqa: PLR0913 - the flags of a run, all keyword-only
     include: str | None = None,
     exclude: str | None = None,
     seed: int = 0,
-    mode: Mode | str = Mode.HOT,
+    mode: Mode | str | None = None,
     options: MeasureOptions | None = None,
     registry: Registry = INSTALLED,
 ) -> TrialPlan:
@@ -151,7 +168,7 @@ def plan_trial(  # noqa: PLR0913 - the flags of a run, all keyword-only
         tier=parse_tier(tier),
         cases=cases,
         seed=seed,
-        mode=parse_mode(mode),
+        mode=None if mode is None else parse_mode(mode),
         options=replace(chosen, drill=drill),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from tesserabench.bench.case import Params
 from tesserabench.bench.definition import Axes, Benchmark, Count, Prepare, Suite
 from tesserabench.bench.errors import RegistrationError, UnknownBenchmark, UnknownSuite
-from tesserabench.bench.vocabulary import DeviceKind, Tier
+from tesserabench.bench.vocabulary import DeviceKind, Mode, Tier
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -90,7 +90,12 @@ def benchmark(  # noqa: PLR0913 - a declaration names everything about a benchma
     bytes: Count | None = None,  # noqa: A002 - reads as the formula it is at every declaration
     tolerance: Callable[[Params], float] | None = None,
     version: int = 1,
-    registry: Registry = INSTALLED,
+    items: Count | None = None,
+    mode: str = Mode.HOT,
+    device_modes: Mapping[str, str] | None = None,
+    modes: tuple[str, ...] = tuple(Mode),
+    inputs: str = "normal",
+    registry: Registry | None = None,
 ) -> Callable[[Prepare], Prepare]:
     """Register the decorated function as the way to prepare a benchmark's work.
 
@@ -99,7 +104,7 @@ def benchmark(  # noqa: PLR0913 - a declaration names everything about a benchma
     """
 
     def register(prepare: Prepare) -> Prepare:
-        registry.add(
+        (registry or INSTALLED).add(
             Benchmark(
                 name=f"{suite}/{name}",
                 suite=suite,
@@ -116,6 +121,11 @@ def benchmark(  # noqa: PLR0913 - a declaration names everything about a benchma
                 bytes=bytes,
                 tolerance=tolerance,
                 version=version,
+                items=items,
+                mode=Mode(mode),
+                device_modes={DeviceKind(kind): Mode(name) for kind, name in (device_modes or {}).items()},
+                modes=frozenset(Mode(name) for name in modes),
+                inputs=inputs,
             )
         )
         return prepare

@@ -3,7 +3,7 @@
 Their values are stored and travel over the wire, so they only ever grow.
 """
 
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 
 
 class Outcome(StrEnum):
@@ -52,8 +52,42 @@ class Mode(StrEnum):
     """Launches back to back over the same inputs; caches stay warm."""
     COLD = "cold"
     """The last-level cache is swept before every launch; only the launch is timed."""
+    ROTATING = "rotating"
+    """Launches back to back over several sets of inputs and outputs that together exceed the cache."""
+    SUSTAINED = "sustained"
+    """Launches without a pause at the equilibrium of power and temperature; energy is measured here."""
     HOST = "host"
     """Host time around one launch and its synchronisation: what a caller waits."""
+
+
+class Backend(StrEnum):
+    """How launches were timed, best first. It decides what gaps and floors a time contains."""
+
+    GRAPH = "graph"
+    """A CUDA graph with event-record nodes around every launch: no launch gaps, sweeps left out."""
+    BLOCKED = "blocked"
+    """A stream held back until everything was queued, events around every sample."""
+    EVENTS = "events"
+    """Events recorded while the host runs ahead of the device."""
+    HOST = "host"
+    """The host's clock."""
+    VIRTUAL = "virtual"
+    """The clock of a simulated device."""
+
+
+class CacheKind(StrEnum):
+    """What the last-level cache held when a launch began."""
+
+    WARM = "warm"
+    """Whatever the launch before left there."""
+    READ_SWEEP = "read_sweep"
+    """Clean lines of a buffer larger than the cache."""
+    WRITE_SWEEP = "write_sweep"
+    """Dirty lines of a buffer larger than the cache."""
+    ROTATION = "rotation"
+    """Other inputs: every launch works on the set that was used longest ago."""
+    UNKNOWN = "unknown"
+    """Not sure: a set of the rotation was not visited, or the buffers were smaller than the cache."""
 
 
 class Tier(StrEnum):
@@ -84,3 +118,16 @@ class Better(StrEnum):
 
     LOWER = "lower"
     HIGHER = "higher"
+
+
+class SampleFlag(IntFlag):
+    """What is remarkable about one sample. Nothing is left out because of it."""
+
+    LOW_CLOCK = 1
+    """Its clock was more than one per cent below the median clock."""
+    AFTER_RETRY = 2
+    """Taken after an earlier try was thrown away for throttling."""
+    MILD_OUTLIER = 4
+    """More than 1.5 interquartile ranges outside the quartiles (Tukey, Exploratory Data Analysis, 1977)."""
+    SEVERE_OUTLIER = 8
+    """More than 3 interquartile ranges outside the quartiles."""

@@ -28,7 +28,7 @@ from tesserabench.v1 import host_pb2 as tesserabench_dot_v1_dot_host__pb2
 from tesserabench.v1 import measurement_pb2 as tesserabench_dot_v1_dot_measurement__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tesserabench/v1/ingest_service.proto\x12\x0ftesserabench.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atesserabench/v1/host.proto\x1a!tesserabench/v1/measurement.proto\"T\n\x0cUploadHeader\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x16\n\x0eschema_version\x18\x04 \x01(\r\"\xd5\x01\n\x0cTrialStarted\x12\r\n\x05trial\x18\x01 \x01(\r\x12\'\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32\x17.tesserabench.v1.Device\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x31\n\x0b\x65nvironment\x18\x04 \x01(\x0b\x32\x1c.tesserabench.v1.Environment\x12+\n\x05state\x18\x05 \x01(\x0b\x32\x1c.tesserabench.v1.DeviceState\x12\x12\n\ncase_count\x18\x06 \x01(\r\x12\x0c\n\x04seed\x18\x07 \x01(\x04\"\xc7\x03\n\rTrialFinished\x12\r\n\x05trial\x18\x01 \x01(\r\x12)\n\x07outcome\x18\x02 \x01(\x0e\x32\x18.tesserabench.v1.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12+\n\x05state\x18\x04 \x01(\x0b\x32\x1c.tesserabench.v1.DeviceState\x12\x30\n\x08throttle\x18\x05 \x01(\x0e\x32\x1e.tesserabench.v1.ThrottleClass\x12Q\n\x12throttle_fractions\x18\x06 \x03(\x0b\x32\x35.tesserabench.v1.TrialFinished.ThrottleFractionsEntry\x12*\n\x08\x63\x65ilings\x18\x07 \x03(\x0b\x32\x18.tesserabench.v1.Ceiling\x12\x18\n\x0b\x65xit_status\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12*\n\x07startup\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x38\n\x16ThrottleFractionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_exit_status\"J\n\x0c\x43\x61seFinished\x12\r\n\x05trial\x18\x01 \x01(\r\x12+\n\x06result\x18\x02 \x01(\x0b\x32\x1b.tesserabench.v1.CaseResult\"G\n\x08LogLines\x12\x12\n\x05trial\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05lines\x18\x03 \x03(\tB\x08\n\x06_trial\"L\n\x0f\x41ttemptFinished\x12)\n\x07outcome\x18\x01 \x01(\x0e\x32\x18.tesserabench.v1.Outcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xe5\x02\n\x06Record\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\rtrial_started\x18\x03 \x01(\x0b\x32\x1d.tesserabench.v1.TrialStartedH\x00\x12\x36\n\rcase_finished\x18\x04 \x01(\x0b\x32\x1d.tesserabench.v1.CaseFinishedH\x00\x12\x38\n\x0etrial_finished\x18\x05 \x01(\x0b\x32\x1e.tesserabench.v1.TrialFinishedH\x00\x12.\n\tlog_lines\x18\x06 \x01(\x0b\x32\x19.tesserabench.v1.LogLinesH\x00\x12<\n\x10\x61ttempt_finished\x18\x07 \x01(\x0b\x32 .tesserabench.v1.AttemptFinishedH\x00\x42\x07\n\x05\x65vent\"7\n\x0bRecordBatch\x12(\n\x07records\x18\x01 \x03(\x0b\x32\x17.tesserabench.v1.Record\"z\n\rUploadRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.tesserabench.v1.UploadHeaderH\x00\x12-\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1c.tesserabench.v1.RecordBatchH\x00\x42\t\n\x07message\":\n\x0eUploadResponse\x12\x1a\n\x12\x63ommitted_sequence\x18\x01 \x01(\x04\x12\x0c\n\x04late\x18\x02 \x01(\x08\x32^\n\rIngestService\x12M\n\x06Upload\x12\x1e.tesserabench.v1.UploadRequest\x1a\x1f.tesserabench.v1.UploadResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tesserabench/v1/ingest_service.proto\x12\x0ftesserabench.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atesserabench/v1/host.proto\x1a!tesserabench/v1/measurement.proto\"T\n\x0cUploadHeader\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x16\n\x0eschema_version\x18\x04 \x01(\r\"\xb8\x02\n\x0cTrialStarted\x12\r\n\x05trial\x18\x01 \x01(\r\x12\'\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32\x17.tesserabench.v1.Device\x12\x0b\n\x03pid\x18\x03 \x01(\r\x12\x31\n\x0b\x65nvironment\x18\x04 \x01(\x0b\x32\x1c.tesserabench.v1.Environment\x12+\n\x05state\x18\x05 \x01(\x0b\x32\x1c.tesserabench.v1.DeviceState\x12\x12\n\ncase_count\x18\x06 \x01(\r\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\x14\n\x0c\x63lock_policy\x18\x08 \x01(\t\x12\x12\n\nprocessors\x18\t \x03(\r\x12\x16\n\tnuma_node\x18\n \x01(\rH\x00\x88\x01\x01\x12\x11\n\tarm_order\x18\x0b \x01(\tB\x0c\n\n_numa_node\"\x8b\x04\n\rTrialFinished\x12\r\n\x05trial\x18\x01 \x01(\r\x12)\n\x07outcome\x18\x02 \x01(\x0e\x32\x18.tesserabench.v1.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12+\n\x05state\x18\x04 \x01(\x0b\x32\x1c.tesserabench.v1.DeviceState\x12\x30\n\x08throttle\x18\x05 \x01(\x0e\x32\x1e.tesserabench.v1.ThrottleClass\x12Q\n\x12throttle_fractions\x18\x06 \x03(\x0b\x32\x35.tesserabench.v1.TrialFinished.ThrottleFractionsEntry\x12*\n\x08\x63\x65ilings\x18\x07 \x03(\x0b\x32\x18.tesserabench.v1.Ceiling\x12\x18\n\x0b\x65xit_status\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12*\n\x07startup\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x66lags\x18\n \x03(\t\x12\x33\n\ttelemetry\x18\x0b \x01(\x0b\x32 .tesserabench.v1.DeviceTelemetry\x1a\x38\n\x16ThrottleFractionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_exit_status\"\xda\x04\n\x0f\x44\x65viceTelemetry\x12\x10\n\x08readings\x18\x01 \x01(\r\x12\x1d\n\x10sm_clock_min_mhz\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12 \n\x13sm_clock_median_mhz\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10sm_clock_max_mhz\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12$\n\x17memory_clock_median_mhz\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12$\n\x17temperature_max_celsius\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1d\n\x10power_mean_watts\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1c\n\x0fpower_max_watts\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12\x1a\n\renergy_joules\x18\t \x01(\x01H\x07\x88\x01\x01\x12G\n\x0c\x66\x61ult_counts\x18\n \x03(\x0b\x32\x31.tesserabench.v1.DeviceTelemetry.FaultCountsEntry\x1a\x32\n\x10\x46\x61ultCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x42\x13\n\x11_sm_clock_min_mhzB\x16\n\x14_sm_clock_median_mhzB\x13\n\x11_sm_clock_max_mhzB\x1a\n\x18_memory_clock_median_mhzB\x1a\n\x18_temperature_max_celsiusB\x13\n\x11_power_mean_wattsB\x12\n\x10_power_max_wattsB\x10\n\x0e_energy_joules\"J\n\x0c\x43\x61seFinished\x12\r\n\x05trial\x18\x01 \x01(\r\x12+\n\x06result\x18\x02 \x01(\x0b\x32\x1b.tesserabench.v1.CaseResult\"G\n\x08LogLines\x12\x12\n\x05trial\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05lines\x18\x03 \x03(\tB\x08\n\x06_trial\"L\n\x0f\x41ttemptFinished\x12)\n\x07outcome\x18\x01 \x01(\x0e\x32\x18.tesserabench.v1.Outcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xe5\x02\n\x06Record\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\rtrial_started\x18\x03 \x01(\x0b\x32\x1d.tesserabench.v1.TrialStartedH\x00\x12\x36\n\rcase_finished\x18\x04 \x01(\x0b\x32\x1d.tesserabench.v1.CaseFinishedH\x00\x12\x38\n\x0etrial_finished\x18\x05 \x01(\x0b\x32\x1e.tesserabench.v1.TrialFinishedH\x00\x12.\n\tlog_lines\x18\x06 \x01(\x0b\x32\x19.tesserabench.v1.LogLinesH\x00\x12<\n\x10\x61ttempt_finished\x18\x07 \x01(\x0b\x32 .tesserabench.v1.AttemptFinishedH\x00\x42\x07\n\x05\x65vent\"7\n\x0bRecordBatch\x12(\n\x07records\x18\x01 \x03(\x0b\x32\x17.tesserabench.v1.Record\"z\n\rUploadRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.tesserabench.v1.UploadHeaderH\x00\x12-\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x1c.tesserabench.v1.RecordBatchH\x00\x42\t\n\x07message\":\n\x0eUploadResponse\x12\x1a\n\x12\x63ommitted_sequence\x18\x01 \x01(\x04\x12\x0c\n\x04late\x18\x02 \x01(\x08\x32^\n\rIngestService\x12M\n\x06Upload\x12\x1e.tesserabench.v1.UploadRequest\x1a\x1f.tesserabench.v1.UploadResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +37,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRIALFINISHED_THROTTLEFRACTIONSENTRY']._loaded_options = None
   _globals['_TRIALFINISHED_THROTTLEFRACTIONSENTRY']._serialized_options = b'8\001'
+  _globals['_DEVICETELEMETRY_FAULTCOUNTSENTRY']._loaded_options = None
+  _globals['_DEVICETELEMETRY_FAULTCOUNTSENTRY']._serialized_options = b'8\001'
   _globals['_UPLOADHEADER']._serialized_start=185
   _globals['_UPLOADHEADER']._serialized_end=269
   _globals['_TRIALSTARTED']._serialized_start=272
-  _globals['_TRIALSTARTED']._serialized_end=485
-  _globals['_TRIALFINISHED']._serialized_start=488
-  _globals['_TRIALFINISHED']._serialized_end=943
-  _globals['_TRIALFINISHED_THROTTLEFRACTIONSENTRY']._serialized_start=871
-  _globals['_TRIALFINISHED_THROTTLEFRACTIONSENTRY']._serialized_end=927
-  _globals['_CASEFINISHED']._serialized_start=945
-  _globals['_CASEFINISHED']._serialized_end=1019
-  _globals['_LOGLINES']._serialized_start=1021
-  _globals['_LOGLINES']._serialized_end=1092
-  _globals['_ATTEMPTFINISHED']._serialized_start=1094
-  _globals['_ATTEMPTFINISHED']._serialized_end=1170
-  _globals['_RECORD']._serialized_start=1173
-  _globals['_RECORD']._serialized_end=1530
-  _globals['_RECORDBATCH']._serialized_start=1532
-  _globals['_RECORDBATCH']._serialized_end=1587
-  _globals['_UPLOADREQUEST']._serialized_start=1589
-  _globals['_UPLOADREQUEST']._serialized_end=1711
-  _globals['_UPLOADRESPONSE']._serialized_start=1713
-  _globals['_UPLOADRESPONSE']._serialized_end=1771
-  _globals['_INGESTSERVICE']._serialized_start=1773
-  _globals['_INGESTSERVICE']._serialized_end=1867
+  _globals['_TRIALSTARTED']._serialized_end=584
+  _globals['_TRIALFINISHED']._serialized_start=587
+  _globals['_TRIALFINISHED']._serialized_end=1110
+  _globals['_TRIALFINISHED_THROTTLEFRACTIONSENTRY']._serialized_start=1038
+  _globals['_TRIALFINISHED_THROTTLEFRACTIONSENTRY']._serialized_end=1094
+  _globals['_DEVICETELEMETRY']._serialized_start=1113
+  _globals['_DEVICETELEMETRY']._serialized_end=1715
+  _globals['_DEVICETELEMETRY_FAULTCOUNTSENTRY']._serialized_start=1484
+  _globals['_DEVICETELEMETRY_FAULTCOUNTSENTRY']._serialized_end=1534
+  _globals['_CASEFINISHED']._serialized_start=1717
+  _globals['_CASEFINISHED']._serialized_end=1791
+  _globals['_LOGLINES']._serialized_start=1793
+  _globals['_LOGLINES']._serialized_end=1864
+  _globals['_ATTEMPTFINISHED']._serialized_start=1866
+  _globals['_ATTEMPTFINISHED']._serialized_end=1942
+  _globals['_RECORD']._serialized_start=1945
+  _globals['_RECORD']._serialized_end=2302
+  _globals['_RECORDBATCH']._serialized_start=2304
+  _globals['_RECORDBATCH']._serialized_end=2359
+  _globals['_UPLOADREQUEST']._serialized_start=2361
+  _globals['_UPLOADREQUEST']._serialized_end=2483
+  _globals['_UPLOADRESPONSE']._serialized_start=2485
+  _globals['_UPLOADRESPONSE']._serialized_end=2543
+  _globals['_INGESTSERVICE']._serialized_start=2545
+  _globals['_INGESTSERVICE']._serialized_end=2639
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,10 @@ class TrialStarted(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CASE_COUNT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    CLOCK_POLICY_FIELD_NUMBER: _builtins.int
+    PROCESSORS_FIELD_NUMBER: _builtins.int
+    NUMA_NODE_FIELD_NUMBER: _builtins.int
+    ARM_ORDER_FIELD_NUMBER: _builtins.int
     trial: _builtins.int
     """Number of the trial in the attempt, from 0."""
     pid: _builtins.int
@@ -77,6 +81,12 @@ class TrialStarted(_message.Message):
     """Cases that the trial will measure."""
     seed: _builtins.int
     """Seed of this trial."""
+    clock_policy: _builtins.str
+    """How the clocks are handled: `observe`, or `lock:MHZ` with the frequency that holds."""
+    numa_node: _builtins.int
+    """NUMA node nearest to the device; absent when unknown."""
+    arm_order: _builtins.str
+    """Place of this trial in an interleaved comparison: `ab` or `ba`; empty otherwise."""
     @_builtins.property
     def device(self) -> _host_pb2.Device:
         """Device that is measured."""
@@ -89,6 +99,10 @@ class TrialStarted(_message.Message):
     def state(self) -> _measurement_pb2.DeviceState:
         """State of the device."""
 
+    @_builtins.property
+    def processors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Processors that the worker was pinned to; empty when it was not."""
+
     def __init__(
         self,
         *,
@@ -99,12 +113,18 @@ class TrialStarted(_message.Message):
         state: _measurement_pb2.DeviceState | None = ...,
         case_count: _builtins.int = ...,
         seed: _builtins.int = ...,
+        clock_policy: _builtins.str = ...,
+        processors: _abc.Iterable[_builtins.int] | None = ...,
+        numa_node: _builtins.int | None = ...,
+        arm_order: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "environment", b"environment", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_numa_node", b"_numa_node", "device", b"device", "environment", b"environment", "numa_node", b"numa_node", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_count", b"case_count", "device", b"device", "environment", b"environment", "pid", b"pid", "seed", b"seed", "state", b"state", "trial", b"trial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_numa_node", b"_numa_node", "arm_order", b"arm_order", "case_count", b"case_count", "clock_policy", b"clock_policy", "device", b"device", "environment", b"environment", "numa_node", b"numa_node", "pid", b"pid", "processors", b"processors", "seed", b"seed", "state", b"state", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__numa_node: _TypeAlias = _typing.Literal["numa_node"]  # noqa: Y015
+    _WhichOneofArgType__numa_node: _TypeAlias = _typing.Literal["_numa_node", b"_numa_node"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__numa_node) -> _WhichOneofReturnType__numa_node | None: ...
 
 Global___TrialStarted: _TypeAlias = TrialStarted  # noqa: Y015
 
@@ -143,6 +163,8 @@ class TrialFinished(_message.Message):
     CEILINGS_FIELD_NUMBER: _builtins.int
     EXIT_STATUS_FIELD_NUMBER: _builtins.int
     STARTUP_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    TELEMETRY_FIELD_NUMBER: _builtins.int
     trial: _builtins.int
     """Number of the trial in the attempt."""
     outcome: _measurement_pb2.Outcome.ValueType
@@ -169,6 +191,14 @@ class TrialFinished(_message.Message):
     def startup(self) -> _duration_pb2.Duration:
         """Time from the start of the process to the first case."""
 
+    @_builtins.property
+    def flags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Remarks on the whole trial as stable words: `environment_drift`, `null_control_failed`, ..."""
+
+    @_builtins.property
+    def telemetry(self) -> Global___DeviceTelemetry:
+        """What the device did during the trial, from the agent's own readings."""
+
     def __init__(
         self,
         *,
@@ -181,16 +211,129 @@ class TrialFinished(_message.Message):
         ceilings: _abc.Iterable[_measurement_pb2.Ceiling] | None = ...,
         exit_status: _builtins.int | None = ...,
         startup: _duration_pb2.Duration | None = ...,
+        flags: _abc.Iterable[_builtins.str] | None = ...,
+        telemetry: Global___DeviceTelemetry | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_status", b"_exit_status", "exit_status", b"exit_status", "startup", b"startup", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_status", b"_exit_status", "exit_status", b"exit_status", "startup", b"startup", "state", b"state", "telemetry", b"telemetry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_status", b"_exit_status", "ceilings", b"ceilings", "exit_status", b"exit_status", "outcome", b"outcome", "reason", b"reason", "startup", b"startup", "state", b"state", "throttle", b"throttle", "throttle_fractions", b"throttle_fractions", "trial", b"trial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_status", b"_exit_status", "ceilings", b"ceilings", "exit_status", b"exit_status", "flags", b"flags", "outcome", b"outcome", "reason", b"reason", "startup", b"startup", "state", b"state", "telemetry", b"telemetry", "throttle", b"throttle", "throttle_fractions", b"throttle_fractions", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_status: _TypeAlias = _typing.Literal["exit_status"]  # noqa: Y015
     _WhichOneofArgType__exit_status: _TypeAlias = _typing.Literal["_exit_status", b"_exit_status"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_status) -> _WhichOneofReturnType__exit_status | None: ...
 
 Global___TrialFinished: _TypeAlias = TrialFinished  # noqa: Y015
+
+@_typing.final
+class DeviceTelemetry(_message.Message):
+    """Readings of a device during a trial, summed up. What the device cannot tell is absent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class FaultCountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    READINGS_FIELD_NUMBER: _builtins.int
+    SM_CLOCK_MIN_MHZ_FIELD_NUMBER: _builtins.int
+    SM_CLOCK_MEDIAN_MHZ_FIELD_NUMBER: _builtins.int
+    SM_CLOCK_MAX_MHZ_FIELD_NUMBER: _builtins.int
+    MEMORY_CLOCK_MEDIAN_MHZ_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_MAX_CELSIUS_FIELD_NUMBER: _builtins.int
+    POWER_MEAN_WATTS_FIELD_NUMBER: _builtins.int
+    POWER_MAX_WATTS_FIELD_NUMBER: _builtins.int
+    ENERGY_JOULES_FIELD_NUMBER: _builtins.int
+    FAULT_COUNTS_FIELD_NUMBER: _builtins.int
+    readings: _builtins.int
+    """Number of readings."""
+    sm_clock_min_mhz: _builtins.float
+    """Lowest clock of the streaming multiprocessors in MHz."""
+    sm_clock_median_mhz: _builtins.float
+    """Median of it."""
+    sm_clock_max_mhz: _builtins.float
+    """Highest of it."""
+    memory_clock_median_mhz: _builtins.float
+    """Median memory clock in MHz."""
+    temperature_max_celsius: _builtins.float
+    """Highest temperature in degrees Celsius."""
+    power_mean_watts: _builtins.float
+    """Mean power in watts."""
+    power_max_watts: _builtins.float
+    """Highest power in watts."""
+    energy_joules: _builtins.float
+    """Energy of the whole trial in joules."""
+    @_builtins.property
+    def fault_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Change of each counter of faults, by name: `ecc_corrected`, `pcie_replay`, `xid`, ..."""
+
+    def __init__(
+        self,
+        *,
+        readings: _builtins.int = ...,
+        sm_clock_min_mhz: _builtins.float | None = ...,
+        sm_clock_median_mhz: _builtins.float | None = ...,
+        sm_clock_max_mhz: _builtins.float | None = ...,
+        memory_clock_median_mhz: _builtins.float | None = ...,
+        temperature_max_celsius: _builtins.float | None = ...,
+        power_mean_watts: _builtins.float | None = ...,
+        power_max_watts: _builtins.float | None = ...,
+        energy_joules: _builtins.float | None = ...,
+        fault_counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_energy_joules", b"_energy_joules", "_memory_clock_median_mhz", b"_memory_clock_median_mhz", "_power_max_watts", b"_power_max_watts", "_power_mean_watts", b"_power_mean_watts", "_sm_clock_max_mhz", b"_sm_clock_max_mhz", "_sm_clock_median_mhz", b"_sm_clock_median_mhz", "_sm_clock_min_mhz", b"_sm_clock_min_mhz", "_temperature_max_celsius", b"_temperature_max_celsius", "energy_joules", b"energy_joules", "memory_clock_median_mhz", b"memory_clock_median_mhz", "power_max_watts", b"power_max_watts", "power_mean_watts", b"power_mean_watts", "sm_clock_max_mhz", b"sm_clock_max_mhz", "sm_clock_median_mhz", b"sm_clock_median_mhz", "sm_clock_min_mhz", b"sm_clock_min_mhz", "temperature_max_celsius", b"temperature_max_celsius"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_energy_joules", b"_energy_joules", "_memory_clock_median_mhz", b"_memory_clock_median_mhz", "_power_max_watts", b"_power_max_watts", "_power_mean_watts", b"_power_mean_watts", "_sm_clock_max_mhz", b"_sm_clock_max_mhz", "_sm_clock_median_mhz", b"_sm_clock_median_mhz", "_sm_clock_min_mhz", b"_sm_clock_min_mhz", "_temperature_max_celsius", b"_temperature_max_celsius", "energy_joules", b"energy_joules", "fault_counts", b"fault_counts", "memory_clock_median_mhz", b"memory_clock_median_mhz", "power_max_watts", b"power_max_watts", "power_mean_watts", b"power_mean_watts", "readings", b"readings", "sm_clock_max_mhz", b"sm_clock_max_mhz", "sm_clock_median_mhz", b"sm_clock_median_mhz", "sm_clock_min_mhz", b"sm_clock_min_mhz", "temperature_max_celsius", b"temperature_max_celsius"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__energy_joules: _TypeAlias = _typing.Literal["energy_joules"]  # noqa: Y015
+    _WhichOneofArgType__energy_joules: _TypeAlias = _typing.Literal["_energy_joules", b"_energy_joules"]  # noqa: Y015
+    _WhichOneofReturnType__memory_clock_median_mhz: _TypeAlias = _typing.Literal["memory_clock_median_mhz"]  # noqa: Y015
+    _WhichOneofArgType__memory_clock_median_mhz: _TypeAlias = _typing.Literal["_memory_clock_median_mhz", b"_memory_clock_median_mhz"]  # noqa: Y015
+    _WhichOneofReturnType__power_max_watts: _TypeAlias = _typing.Literal["power_max_watts"]  # noqa: Y015
+    _WhichOneofArgType__power_max_watts: _TypeAlias = _typing.Literal["_power_max_watts", b"_power_max_watts"]  # noqa: Y015
+    _WhichOneofReturnType__power_mean_watts: _TypeAlias = _typing.Literal["power_mean_watts"]  # noqa: Y015
+    _WhichOneofArgType__power_mean_watts: _TypeAlias = _typing.Literal["_power_mean_watts", b"_power_mean_watts"]  # noqa: Y015
+    _WhichOneofReturnType__sm_clock_max_mhz: _TypeAlias = _typing.Literal["sm_clock_max_mhz"]  # noqa: Y015
+    _WhichOneofArgType__sm_clock_max_mhz: _TypeAlias = _typing.Literal["_sm_clock_max_mhz", b"_sm_clock_max_mhz"]  # noqa: Y015
+    _WhichOneofReturnType__sm_clock_median_mhz: _TypeAlias = _typing.Literal["sm_clock_median_mhz"]  # noqa: Y015
+    _WhichOneofArgType__sm_clock_median_mhz: _TypeAlias = _typing.Literal["_sm_clock_median_mhz", b"_sm_clock_median_mhz"]  # noqa: Y015
+    _WhichOneofReturnType__sm_clock_min_mhz: _TypeAlias = _typing.Literal["sm_clock_min_mhz"]  # noqa: Y015
+    _WhichOneofArgType__sm_clock_min_mhz: _TypeAlias = _typing.Literal["_sm_clock_min_mhz", b"_sm_clock_min_mhz"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_max_celsius: _TypeAlias = _typing.Literal["temperature_max_celsius"]  # noqa: Y015
+    _WhichOneofArgType__temperature_max_celsius: _TypeAlias = _typing.Literal["_temperature_max_celsius", b"_temperature_max_celsius"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__energy_joules) -> _WhichOneofReturnType__energy_joules | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_clock_median_mhz) -> _WhichOneofReturnType__memory_clock_median_mhz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__power_max_watts) -> _WhichOneofReturnType__power_max_watts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__power_mean_watts) -> _WhichOneofReturnType__power_mean_watts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sm_clock_max_mhz) -> _WhichOneofReturnType__sm_clock_max_mhz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sm_clock_median_mhz) -> _WhichOneofReturnType__sm_clock_median_mhz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sm_clock_min_mhz) -> _WhichOneofReturnType__sm_clock_min_mhz | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_max_celsius) -> _WhichOneofReturnType__temperature_max_celsius | None: ...
+
+Global___DeviceTelemetry: _TypeAlias = DeviceTelemetry  # noqa: Y015
 
 @_typing.final
 class CaseFinished(_message.Message):

@@ -360,6 +360,12 @@ class Statistics(_message.Message):
     CI_HIGH_FIELD_NUMBER: _builtins.int
     AUTOCORRELATION_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
+    P1_FIELD_NUMBER: _builtins.int
+    MILD_OUTLIERS_FIELD_NUMBER: _builtins.int
+    SEVERE_OUTLIERS_FIELD_NUMBER: _builtins.int
+    MODE_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_RATIO_FIELD_NUMBER: _builtins.int
+    MINIMUM_DETECTABLE_EFFECT_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """Number of samples."""
     effective_count: _builtins.float
@@ -394,6 +400,18 @@ class Statistics(_message.Message):
     """Lag-1 autocorrelation."""
     drift: _builtins.float
     """Median of the last third over that of the first, minus one."""
+    p1: _builtins.float
+    """First percentile; absent below 300 samples."""
+    mild_outliers: _builtins.int
+    """Samples more than 1.5 interquartile ranges outside the quartiles, severe ones not counted. None are left out."""
+    severe_outliers: _builtins.int
+    """Samples more than 3 interquartile ranges outside the quartiles. None are left out."""
+    mode_count: _builtins.int
+    """Number of separate levels that the samples cluster at."""
+    first_ratio: _builtins.float
+    """First sample over the median."""
+    minimum_detectable_effect: _builtins.float
+    """Smallest relative change of the median that two such measurements would tell from noise."""
     def __init__(
         self,
         *,
@@ -414,10 +432,16 @@ class Statistics(_message.Message):
         ci_high: _builtins.float | None = ...,
         autocorrelation: _builtins.float | None = ...,
         drift: _builtins.float | None = ...,
+        p1: _builtins.float | None = ...,
+        mild_outliers: _builtins.int | None = ...,
+        severe_outliers: _builtins.int | None = ...,
+        mode_count: _builtins.int | None = ...,
+        first_ratio: _builtins.float | None = ...,
+        minimum_detectable_effect: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_autocorrelation", b"_autocorrelation", "_ci_high", b"_ci_high", "_ci_low", b"_ci_low", "_drift", b"_drift", "_effective_count", b"_effective_count", "_mad", b"_mad", "_p5", b"_p5", "_p95", b"_p95", "_p99", b"_p99", "_stdev", b"_stdev", "autocorrelation", b"autocorrelation", "ci_high", b"ci_high", "ci_low", b"ci_low", "drift", b"drift", "effective_count", b"effective_count", "mad", b"mad", "p5", b"p5", "p95", b"p95", "p99", b"p99", "stdev", b"stdev"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_autocorrelation", b"_autocorrelation", "_ci_high", b"_ci_high", "_ci_low", b"_ci_low", "_drift", b"_drift", "_effective_count", b"_effective_count", "_first_ratio", b"_first_ratio", "_mad", b"_mad", "_mild_outliers", b"_mild_outliers", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_mode_count", b"_mode_count", "_p1", b"_p1", "_p5", b"_p5", "_p95", b"_p95", "_p99", b"_p99", "_severe_outliers", b"_severe_outliers", "_stdev", b"_stdev", "autocorrelation", b"autocorrelation", "ci_high", b"ci_high", "ci_low", b"ci_low", "drift", b"drift", "effective_count", b"effective_count", "first_ratio", b"first_ratio", "mad", b"mad", "mild_outliers", b"mild_outliers", "minimum_detectable_effect", b"minimum_detectable_effect", "mode_count", b"mode_count", "p1", b"p1", "p5", b"p5", "p95", b"p95", "p99", b"p99", "severe_outliers", b"severe_outliers", "stdev", b"stdev"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_autocorrelation", b"_autocorrelation", "_ci_high", b"_ci_high", "_ci_low", b"_ci_low", "_drift", b"_drift", "_effective_count", b"_effective_count", "_mad", b"_mad", "_p5", b"_p5", "_p95", b"_p95", "_p99", b"_p99", "_stdev", b"_stdev", "autocorrelation", b"autocorrelation", "ci_high", b"ci_high", "ci_low", b"ci_low", "count", b"count", "drift", b"drift", "effective_count", b"effective_count", "mad", b"mad", "max", b"max", "mean", b"mean", "median", b"median", "min", b"min", "p5", b"p5", "p95", b"p95", "p99", b"p99", "q1", b"q1", "q3", b"q3", "stdev", b"stdev"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_autocorrelation", b"_autocorrelation", "_ci_high", b"_ci_high", "_ci_low", b"_ci_low", "_drift", b"_drift", "_effective_count", b"_effective_count", "_first_ratio", b"_first_ratio", "_mad", b"_mad", "_mild_outliers", b"_mild_outliers", "_minimum_detectable_effect", b"_minimum_detectable_effect", "_mode_count", b"_mode_count", "_p1", b"_p1", "_p5", b"_p5", "_p95", b"_p95", "_p99", b"_p99", "_severe_outliers", b"_severe_outliers", "_stdev", b"_stdev", "autocorrelation", b"autocorrelation", "ci_high", b"ci_high", "ci_low", b"ci_low", "count", b"count", "drift", b"drift", "effective_count", b"effective_count", "first_ratio", b"first_ratio", "mad", b"mad", "max", b"max", "mean", b"mean", "median", b"median", "mild_outliers", b"mild_outliers", "min", b"min", "minimum_detectable_effect", b"minimum_detectable_effect", "mode_count", b"mode_count", "p1", b"p1", "p5", b"p5", "p95", b"p95", "p99", b"p99", "q1", b"q1", "q3", b"q3", "severe_outliers", b"severe_outliers", "stdev", b"stdev"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__autocorrelation: _TypeAlias = _typing.Literal["autocorrelation"]  # noqa: Y015
     _WhichOneofArgType__autocorrelation: _TypeAlias = _typing.Literal["_autocorrelation", b"_autocorrelation"]  # noqa: Y015
@@ -429,14 +453,26 @@ class Statistics(_message.Message):
     _WhichOneofArgType__drift: _TypeAlias = _typing.Literal["_drift", b"_drift"]  # noqa: Y015
     _WhichOneofReturnType__effective_count: _TypeAlias = _typing.Literal["effective_count"]  # noqa: Y015
     _WhichOneofArgType__effective_count: _TypeAlias = _typing.Literal["_effective_count", b"_effective_count"]  # noqa: Y015
+    _WhichOneofReturnType__first_ratio: _TypeAlias = _typing.Literal["first_ratio"]  # noqa: Y015
+    _WhichOneofArgType__first_ratio: _TypeAlias = _typing.Literal["_first_ratio", b"_first_ratio"]  # noqa: Y015
     _WhichOneofReturnType__mad: _TypeAlias = _typing.Literal["mad"]  # noqa: Y015
     _WhichOneofArgType__mad: _TypeAlias = _typing.Literal["_mad", b"_mad"]  # noqa: Y015
+    _WhichOneofReturnType__mild_outliers: _TypeAlias = _typing.Literal["mild_outliers"]  # noqa: Y015
+    _WhichOneofArgType__mild_outliers: _TypeAlias = _typing.Literal["_mild_outliers", b"_mild_outliers"]  # noqa: Y015
+    _WhichOneofReturnType__minimum_detectable_effect: _TypeAlias = _typing.Literal["minimum_detectable_effect"]  # noqa: Y015
+    _WhichOneofArgType__minimum_detectable_effect: _TypeAlias = _typing.Literal["_minimum_detectable_effect", b"_minimum_detectable_effect"]  # noqa: Y015
+    _WhichOneofReturnType__mode_count: _TypeAlias = _typing.Literal["mode_count"]  # noqa: Y015
+    _WhichOneofArgType__mode_count: _TypeAlias = _typing.Literal["_mode_count", b"_mode_count"]  # noqa: Y015
+    _WhichOneofReturnType__p1: _TypeAlias = _typing.Literal["p1"]  # noqa: Y015
+    _WhichOneofArgType__p1: _TypeAlias = _typing.Literal["_p1", b"_p1"]  # noqa: Y015
     _WhichOneofReturnType__p5: _TypeAlias = _typing.Literal["p5"]  # noqa: Y015
     _WhichOneofArgType__p5: _TypeAlias = _typing.Literal["_p5", b"_p5"]  # noqa: Y015
     _WhichOneofReturnType__p95: _TypeAlias = _typing.Literal["p95"]  # noqa: Y015
     _WhichOneofArgType__p95: _TypeAlias = _typing.Literal["_p95", b"_p95"]  # noqa: Y015
     _WhichOneofReturnType__p99: _TypeAlias = _typing.Literal["p99"]  # noqa: Y015
     _WhichOneofArgType__p99: _TypeAlias = _typing.Literal["_p99", b"_p99"]  # noqa: Y015
+    _WhichOneofReturnType__severe_outliers: _TypeAlias = _typing.Literal["severe_outliers"]  # noqa: Y015
+    _WhichOneofArgType__severe_outliers: _TypeAlias = _typing.Literal["_severe_outliers", b"_severe_outliers"]  # noqa: Y015
     _WhichOneofReturnType__stdev: _TypeAlias = _typing.Literal["stdev"]  # noqa: Y015
     _WhichOneofArgType__stdev: _TypeAlias = _typing.Literal["_stdev", b"_stdev"]  # noqa: Y015
     @_typing.overload
@@ -450,13 +486,25 @@ class Statistics(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__effective_count) -> _WhichOneofReturnType__effective_count | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_ratio) -> _WhichOneofReturnType__first_ratio | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mad) -> _WhichOneofReturnType__mad | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mild_outliers) -> _WhichOneofReturnType__mild_outliers | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_detectable_effect) -> _WhichOneofReturnType__minimum_detectable_effect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mode_count) -> _WhichOneofReturnType__mode_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p1) -> _WhichOneofReturnType__p1 | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p5) -> _WhichOneofReturnType__p5 | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p95) -> _WhichOneofReturnType__p95 | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p99) -> _WhichOneofReturnType__p99 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__severe_outliers) -> _WhichOneofReturnType__severe_outliers | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stdev) -> _WhichOneofReturnType__stdev | None: ...
 
@@ -573,10 +621,187 @@ class Correctness(_message.Message):
 Global___Correctness: _TypeAlias = Correctness  # noqa: Y015
 
 @_typing.final
+class CacheUse(_message.Message):
+    """How the last-level cache was treated before each launch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`warm`, `read_sweep`, `write_sweep`, `rotation` or `unknown`."""
+    size_bytes: _builtins.int
+    """Bytes of the sweep, or of all sets of a rotation together."""
+    copies: _builtins.int
+    """Sets of inputs and outputs that launches rotate over."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        size_bytes: _builtins.int | None = ...,
+        copies: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "copies", b"copies", "kind", b"kind", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
+
+Global___CacheUse: _TypeAlias = CacheUse  # noqa: Y015
+
+@_typing.final
+class Warmup(_message.Message):
+    """What came before sampling."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    calls: _builtins.int
+    """Launches."""
+    complete: _builtins.bool
+    """Whether it ended because the times were stationary, rather than at its cap."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """Time it took."""
+
+    def __init__(
+        self,
+        *,
+        calls: _builtins.int = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "complete", b"complete", "duration", b"duration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Warmup: _TypeAlias = Warmup  # noqa: Y015
+
+@_typing.final
+class KernelAttributes(_message.Message):
+    """What compiler and driver say of one kernel. Unknown is absent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REGISTERS_FIELD_NUMBER: _builtins.int
+    SHARED_BYTES_FIELD_NUMBER: _builtins.int
+    LOCAL_BYTES_FIELD_NUMBER: _builtins.int
+    CONSTANT_BYTES_FIELD_NUMBER: _builtins.int
+    BLOCK_THREADS_FIELD_NUMBER: _builtins.int
+    OCCUPANCY_FIELD_NUMBER: _builtins.int
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    SOURCE_HASH_FIELD_NUMBER: _builtins.int
+    BINARY_HASH_FIELD_NUMBER: _builtins.int
+    COMPILE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the function."""
+    registers: _builtins.int
+    """Registers of a thread."""
+    shared_bytes: _builtins.int
+    """Shared memory declared in the kernel, in bytes."""
+    local_bytes: _builtins.int
+    """Local memory of a thread, in bytes: what the registers could not hold."""
+    constant_bytes: _builtins.int
+    """Constant memory in bytes."""
+    block_threads: _builtins.int
+    """Threads of a block as it was launched."""
+    occupancy: _builtins.float
+    """Theoretical occupancy, 0 to 1."""
+    architecture: _builtins.str
+    """Architecture it was compiled for, for example `sm_90a`."""
+    source_hash: _builtins.str
+    """Hash of the source."""
+    binary_hash: _builtins.str
+    """Hash of the compiled code."""
+    @_builtins.property
+    def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Compiler options."""
+
+    @_builtins.property
+    def compile_time(self) -> _duration_pb2.Duration:
+        """Time to compile; absent when it came from a cache."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        registers: _builtins.int | None = ...,
+        shared_bytes: _builtins.int | None = ...,
+        local_bytes: _builtins.int | None = ...,
+        constant_bytes: _builtins.int | None = ...,
+        block_threads: _builtins.int | None = ...,
+        occupancy: _builtins.float | None = ...,
+        architecture: _builtins.str = ...,
+        options: _abc.Iterable[_builtins.str] | None = ...,
+        source_hash: _builtins.str = ...,
+        binary_hash: _builtins.str = ...,
+        compile_time: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_block_threads", b"_block_threads", "_constant_bytes", b"_constant_bytes", "_local_bytes", b"_local_bytes", "_occupancy", b"_occupancy", "_registers", b"_registers", "_shared_bytes", b"_shared_bytes", "block_threads", b"block_threads", "compile_time", b"compile_time", "constant_bytes", b"constant_bytes", "local_bytes", b"local_bytes", "occupancy", b"occupancy", "registers", b"registers", "shared_bytes", b"shared_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_block_threads", b"_block_threads", "_constant_bytes", b"_constant_bytes", "_local_bytes", b"_local_bytes", "_occupancy", b"_occupancy", "_registers", b"_registers", "_shared_bytes", b"_shared_bytes", "architecture", b"architecture", "binary_hash", b"binary_hash", "block_threads", b"block_threads", "compile_time", b"compile_time", "constant_bytes", b"constant_bytes", "local_bytes", b"local_bytes", "name", b"name", "occupancy", b"occupancy", "options", b"options", "registers", b"registers", "shared_bytes", b"shared_bytes", "source_hash", b"source_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__block_threads: _TypeAlias = _typing.Literal["block_threads"]  # noqa: Y015
+    _WhichOneofArgType__block_threads: _TypeAlias = _typing.Literal["_block_threads", b"_block_threads"]  # noqa: Y015
+    _WhichOneofReturnType__constant_bytes: _TypeAlias = _typing.Literal["constant_bytes"]  # noqa: Y015
+    _WhichOneofArgType__constant_bytes: _TypeAlias = _typing.Literal["_constant_bytes", b"_constant_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__local_bytes: _TypeAlias = _typing.Literal["local_bytes"]  # noqa: Y015
+    _WhichOneofArgType__local_bytes: _TypeAlias = _typing.Literal["_local_bytes", b"_local_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__occupancy: _TypeAlias = _typing.Literal["occupancy"]  # noqa: Y015
+    _WhichOneofArgType__occupancy: _TypeAlias = _typing.Literal["_occupancy", b"_occupancy"]  # noqa: Y015
+    _WhichOneofReturnType__registers: _TypeAlias = _typing.Literal["registers"]  # noqa: Y015
+    _WhichOneofArgType__registers: _TypeAlias = _typing.Literal["_registers", b"_registers"]  # noqa: Y015
+    _WhichOneofReturnType__shared_bytes: _TypeAlias = _typing.Literal["shared_bytes"]  # noqa: Y015
+    _WhichOneofArgType__shared_bytes: _TypeAlias = _typing.Literal["_shared_bytes", b"_shared_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__block_threads) -> _WhichOneofReturnType__block_threads | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__constant_bytes) -> _WhichOneofReturnType__constant_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_bytes) -> _WhichOneofReturnType__local_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__occupancy) -> _WhichOneofReturnType__occupancy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__registers) -> _WhichOneofReturnType__registers | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shared_bytes) -> _WhichOneofReturnType__shared_bytes | None: ...
+
+Global___KernelAttributes: _TypeAlias = KernelAttributes  # noqa: Y015
+
+@_typing.final
 class CaseResult(_message.Message):
     """What one case gave in one trial."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ThrottleFractionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     CASE_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
@@ -595,6 +820,17 @@ class CaseResult(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     WALL_TIME_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    WARMUP_FIELD_NUMBER: _builtins.int
+    TARGET_HALF_WIDTH_FIELD_NUMBER: _builtins.int
+    HALF_WIDTH_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    KERNELS_FIELD_NUMBER: _builtins.int
+    ARM_FIELD_NUMBER: _builtins.int
+    THROTTLE_FIELD_NUMBER: _builtins.int
+    THROTTLE_FRACTIONS_FIELD_NUMBER: _builtins.int
     mode: Global___TimingMode.ValueType
     """How it was timed."""
     outcome: Global___Outcome.ValueType
@@ -617,6 +853,20 @@ class CaseResult(_message.Message):
     """Position of the case in the trial's order, from 0."""
     seed: _builtins.int
     """Seed of the inputs."""
+    backend: _builtins.str
+    """How launches were timed: `graph`, `blocked`, `events`, `host` or `virtual`."""
+    inputs: _builtins.str
+    """How the inputs were distributed: `normal`, `uniform`, ..."""
+    target_half_width: _builtins.float
+    """Half-width of the median's interval that was asked for, as a fraction of the median."""
+    half_width: _builtins.float
+    """Half-width that was reached."""
+    blocks: _builtins.int
+    """Groups of samples, apart in time."""
+    arm: _builtins.str
+    """`a` or `b` when two arms were measured interleaved; empty otherwise."""
+    throttle: Global___ThrottleClass.ValueType
+    """What limited the clocks while the samples were taken."""
     @_builtins.property
     def case(self) -> Global___Case:
         """The case."""
@@ -641,6 +891,22 @@ class CaseResult(_message.Message):
     def wall_time(self) -> _duration_pb2.Duration:
         """Wall time that the case took, all phases included."""
 
+    @_builtins.property
+    def cache(self) -> Global___CacheUse:
+        """How the cache was treated."""
+
+    @_builtins.property
+    def warmup(self) -> Global___Warmup:
+        """What came before sampling."""
+
+    @_builtins.property
+    def kernels(self) -> _containers.RepeatedCompositeFieldContainer[Global___KernelAttributes]:
+        """The kernels that did the work."""
+
+    @_builtins.property
+    def throttle_fractions(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Share of the measured time under each clock limit, 0 to 1, by reason."""
+
     def __init__(
         self,
         *,
@@ -661,19 +927,38 @@ class CaseResult(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         wall_time: _duration_pb2.Duration | None = ...,
         seed: _builtins.int = ...,
+        backend: _builtins.str = ...,
+        cache: Global___CacheUse | None = ...,
+        inputs: _builtins.str = ...,
+        warmup: Global___Warmup | None = ...,
+        target_half_width: _builtins.float | None = ...,
+        half_width: _builtins.float | None = ...,
+        blocks: _builtins.int = ...,
+        kernels: _abc.Iterable[Global___KernelAttributes] | None = ...,
+        arm: _builtins.str = ...,
+        throttle: Global___ThrottleClass.ValueType = ...,
+        throttle_fractions: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ceiling_ratio", b"_ceiling_ratio", "_timer_floor_ns", b"_timer_floor_ns", "_timer_quantum_ns", b"_timer_quantum_ns", "case", b"case", "ceiling_ratio", b"ceiling_ratio", "correctness", b"correctness", "end_time", b"end_time", "timer_floor_ns", b"timer_floor_ns", "timer_quantum_ns", b"timer_quantum_ns", "wall_time", b"wall_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ceiling_ratio", b"_ceiling_ratio", "_half_width", b"_half_width", "_target_half_width", b"_target_half_width", "_timer_floor_ns", b"_timer_floor_ns", "_timer_quantum_ns", b"_timer_quantum_ns", "cache", b"cache", "case", b"case", "ceiling_ratio", b"ceiling_ratio", "correctness", b"correctness", "end_time", b"end_time", "half_width", b"half_width", "target_half_width", b"target_half_width", "timer_floor_ns", b"timer_floor_ns", "timer_quantum_ns", b"timer_quantum_ns", "wall_time", b"wall_time", "warmup", b"warmup"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ceiling_ratio", b"_ceiling_ratio", "_timer_floor_ns", b"_timer_floor_ns", "_timer_quantum_ns", b"_timer_quantum_ns", "case", b"case", "ceiling", b"ceiling", "ceiling_ratio", b"ceiling_ratio", "correctness", b"correctness", "end_time", b"end_time", "flags", b"flags", "iterations_per_sample", b"iterations_per_sample", "measurements", b"measurements", "mode", b"mode", "order", b"order", "outcome", b"outcome", "reason", b"reason", "seed", b"seed", "stop_reason", b"stop_reason", "timer_floor_ns", b"timer_floor_ns", "timer_quantum_ns", b"timer_quantum_ns", "wall_time", b"wall_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ceiling_ratio", b"_ceiling_ratio", "_half_width", b"_half_width", "_target_half_width", b"_target_half_width", "_timer_floor_ns", b"_timer_floor_ns", "_timer_quantum_ns", b"_timer_quantum_ns", "arm", b"arm", "backend", b"backend", "blocks", b"blocks", "cache", b"cache", "case", b"case", "ceiling", b"ceiling", "ceiling_ratio", b"ceiling_ratio", "correctness", b"correctness", "end_time", b"end_time", "flags", b"flags", "half_width", b"half_width", "inputs", b"inputs", "iterations_per_sample", b"iterations_per_sample", "kernels", b"kernels", "measurements", b"measurements", "mode", b"mode", "order", b"order", "outcome", b"outcome", "reason", b"reason", "seed", b"seed", "stop_reason", b"stop_reason", "target_half_width", b"target_half_width", "throttle", b"throttle", "throttle_fractions", b"throttle_fractions", "timer_floor_ns", b"timer_floor_ns", "timer_quantum_ns", b"timer_quantum_ns", "wall_time", b"wall_time", "warmup", b"warmup"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ceiling_ratio: _TypeAlias = _typing.Literal["ceiling_ratio"]  # noqa: Y015
     _WhichOneofArgType__ceiling_ratio: _TypeAlias = _typing.Literal["_ceiling_ratio", b"_ceiling_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__half_width: _TypeAlias = _typing.Literal["half_width"]  # noqa: Y015
+    _WhichOneofArgType__half_width: _TypeAlias = _typing.Literal["_half_width", b"_half_width"]  # noqa: Y015
+    _WhichOneofReturnType__target_half_width: _TypeAlias = _typing.Literal["target_half_width"]  # noqa: Y015
+    _WhichOneofArgType__target_half_width: _TypeAlias = _typing.Literal["_target_half_width", b"_target_half_width"]  # noqa: Y015
     _WhichOneofReturnType__timer_floor_ns: _TypeAlias = _typing.Literal["timer_floor_ns"]  # noqa: Y015
     _WhichOneofArgType__timer_floor_ns: _TypeAlias = _typing.Literal["_timer_floor_ns", b"_timer_floor_ns"]  # noqa: Y015
     _WhichOneofReturnType__timer_quantum_ns: _TypeAlias = _typing.Literal["timer_quantum_ns"]  # noqa: Y015
     _WhichOneofArgType__timer_quantum_ns: _TypeAlias = _typing.Literal["_timer_quantum_ns", b"_timer_quantum_ns"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ceiling_ratio) -> _WhichOneofReturnType__ceiling_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__half_width) -> _WhichOneofReturnType__half_width | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_half_width) -> _WhichOneofReturnType__target_half_width | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timer_floor_ns) -> _WhichOneofReturnType__timer_floor_ns | None: ...
     @_typing.overload

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tesserabench.v1 import measurement_pb2 as tesserabench_dot_v1_dot_measurement__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tesserabench/v1/run.proto\x12\x0ftesserabench.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tesserabench/v1/measurement.proto\"|\n\x08Revision\x12\x0e\n\x06\x63ommit\x18\x01 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x02 \x01(\t\x12\x13\n\x0b\x62\x61se_branch\x18\x03 \x01(\t\x12\x14\n\x0cpull_request\x18\x04 \x01(\t\x12\x11\n\tbuild_url\x18\x05 \x01(\t\x12\x12\n\nrepository\x18\x06 \x01(\t\"@\n\x0cHostSelector\x12\r\n\x05hosts\x18\x01 \x03(\t\x12\x12\n\nconditions\x18\x02 \x03(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"5\n\x11ParameterOverride\x12\x11\n\tparameter\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xdf\x03\n\x07RunSpec\x12\r\n\x05suite\x18\x01 \x01(\t\x12#\n\x04tier\x18\x02 \x01(\x0e\x32\x15.tesserabench.v1.Tier\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x0f\n\x07include\x18\x04 \x03(\t\x12\x0f\n\x07\x65xclude\x18\x05 \x03(\t\x12\x35\n\toverrides\x18\x06 \x03(\x0b\x32\".tesserabench.v1.ParameterOverride\x12\x0e\n\x06trials\x18\x07 \x01(\r\x12)\n\x04mode\x18\x08 \x01(\x0e\x32\x1b.tesserabench.v1.TimingMode\x12\x0c\n\x04seed\x18\t \x01(\x04\x12/\n\x0c\x63\x61se_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x05\x64rill\x18\x0c \x03(\x0b\x32#.tesserabench.v1.RunSpec.DrillEntry\x12/\n\x08selector\x18\r \x01(\x0b\x32\x1d.tesserabench.v1.HostSelector\x1a,\n\nDrillEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\">\n\x08GateSpec\x12\x10\n\x08\x62\x61seline\x18\x01 \x01(\t\x12\x14\n\x07\x63onfirm\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\n\n\x08_confirm\"\x15\n\x05\x41\x63tor\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x08Progress\x12\x12\n\ncases_done\x18\x01 \x01(\r\x12\x13\n\x0b\x63\x61ses_total\x18\x02 \x01(\r\x12\x14\n\x0c\x63urrent_case\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\"\xc4\x02\n\x07\x41ttempt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0c\n\x04host\x18\x03 \x01(\t\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.tesserabench.v1.AttemptState\x12)\n\x07outcome\x18\x05 \x01(\x0e\x32\x18.tesserabench.v1.Outcome\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12+\n\x08progress\x18\x07 \x01(\x0b\x32\x19.tesserabench.v1.Progress\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x63ommitted_sequence\x18\n \x01(\x04\"\xd4\x07\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12&\n\x04spec\x18\x03 \x01(\x0b\x32\x18.tesserabench.v1.RunSpec\x12+\n\x08revision\x18\x04 \x01(\x0b\x32\x19.tesserabench.v1.Revision\x12\'\n\x04gate\x18\x05 \x01(\x0b\x32\x19.tesserabench.v1.GateSpec\x12\x30\n\x06labels\x18\x06 \x03(\x0b\x32 .tesserabench.v1.Run.LabelsEntry\x12\x10\n\x08priority\x18\x07 \x01(\x05\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07trigger\x18\t \x01(\x0e\x32\x1c.tesserabench.v1.TriggerKind\x12,\n\x0crequested_by\x18\n \x01(\x0b\x32\x16.tesserabench.v1.Actor\x12\x0e\n\x06parent\x18\x0b \x01(\t\x12(\n\x05state\x18\x0c \x01(\x0e\x32\x19.tesserabench.v1.RunState\x12)\n\x07outcome\x18\r \x01(\x0e\x32\x18.tesserabench.v1.Outcome\x12\x0e\n\x06reason\x18\x0e \x01(\t\x12)\n\x07verdict\x18\x0f \x01(\x0e\x32\x18.tesserabench.v1.Verdict\x12+\n\x08severity\x18\x10 \x01(\x0e\x32\x19.tesserabench.v1.Severity\x12\x16\n\x0everdict_reason\x18\x11 \x01(\t\x12*\n\x08\x61ttempts\x18\x12 \x03(\x0b\x32\x18.tesserabench.v1.Attempt\x12+\n\x08progress\x18\x13 \x01(\x0b\x32\x19.tesserabench.v1.Progress\x12/\n\x0b\x63reate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x08\x66\x61ilures\x18\x17 \x03(\x0b\x32\".tesserabench.v1.Run.FailuresEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01*b\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0e\n\nTIER_SMOKE\x10\x01\x12\x13\n\x0fTIER_REGRESSION\x10\x02\x12\r\n\tTIER_FULL\x10\x03\x12\x10\n\x0cTIER_NIGHTLY\x10\x04*\x81\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_STATE_QUEUED\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x15\n\x11RUN_STATE_JUDGING\x10\x03\x12\x16\n\x12RUN_STATE_FINISHED\x10\x04*\xb8\x01\n\x0c\x41ttemptState\x12\x1d\n\x19\x41TTEMPT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41TTEMPT_STATE_QUEUED\x10\x01\x12\x19\n\x15\x41TTEMPT_STATE_OFFERED\x10\x02\x12\x19\n\x15\x41TTEMPT_STATE_RUNNING\x10\x03\x12\x1d\n\x19\x41TTEMPT_STATE_UNREACHABLE\x10\x04\x12\x1a\n\x16\x41TTEMPT_STATE_FINISHED\x10\x05*\xab\x01\n\x0bTriggerKind\x12\x1c\n\x18TRIGGER_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13TRIGGER_KIND_PERSON\x10\x01\x12\x13\n\x0fTRIGGER_KIND_CI\x10\x02\x12\x19\n\x15TRIGGER_KIND_SCHEDULE\x10\x03\x12\x1d\n\x19TRIGGER_KIND_CONFIRMATION\x10\x04\x12\x16\n\x12TRIGGER_KIND_RETRY\x10\x05*{\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x14\n\x10VERDICT_IMPROVED\x10\x02\x12\x15\n\x11VERDICT_REGRESSED\x10\x03\x12\x18\n\x14VERDICT_INCONCLUSIVE\x10\x04*c\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_MINOR\x10\x01\x12\x12\n\x0eSEVERITY_MAJOR\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tesserabench/v1/run.proto\x12\x0ftesserabench.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tesserabench/v1/measurement.proto\"|\n\x08Revision\x12\x0e\n\x06\x63ommit\x18\x01 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x02 \x01(\t\x12\x13\n\x0b\x62\x61se_branch\x18\x03 \x01(\t\x12\x14\n\x0cpull_request\x18\x04 \x01(\t\x12\x11\n\tbuild_url\x18\x05 \x01(\t\x12\x12\n\nrepository\x18\x06 \x01(\t\"@\n\x0cHostSelector\x12\r\n\x05hosts\x18\x01 \x03(\t\x12\x12\n\nconditions\x18\x02 \x03(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"5\n\x11ParameterOverride\x12\x11\n\tparameter\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xa2\x04\n\x07RunSpec\x12\r\n\x05suite\x18\x01 \x01(\t\x12#\n\x04tier\x18\x02 \x01(\x0e\x32\x15.tesserabench.v1.Tier\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x0f\n\x07include\x18\x04 \x03(\t\x12\x0f\n\x07\x65xclude\x18\x05 \x03(\t\x12\x35\n\toverrides\x18\x06 \x03(\x0b\x32\".tesserabench.v1.ParameterOverride\x12\x0e\n\x06trials\x18\x07 \x01(\r\x12)\n\x04mode\x18\x08 \x01(\x0e\x32\x1b.tesserabench.v1.TimingMode\x12\x0c\n\x04seed\x18\t \x01(\x04\x12/\n\x0c\x63\x61se_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x05\x64rill\x18\x0c \x03(\x0b\x32#.tesserabench.v1.RunSpec.DrillEntry\x12/\n\x08selector\x18\r \x01(\x0b\x32\x1d.tesserabench.v1.HostSelector\x12#\n\x04\x64uet\x18\x0e \x01(\x0b\x32\x15.tesserabench.v1.Duet\x12\x1c\n\x14\x64\x65terminism_launches\x18\x0f \x01(\r\x1a,\n\nDrillEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"V\n\x04\x44uet\x12\x35\n\toverrides\x18\x01 \x03(\x0b\x32\".tesserabench.v1.ParameterOverride\x12\x17\n\x0fsmallest_effect\x18\x02 \x01(\x01\">\n\x08GateSpec\x12\x10\n\x08\x62\x61seline\x18\x01 \x01(\t\x12\x14\n\x07\x63onfirm\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\n\n\x08_confirm\"\x15\n\x05\x41\x63tor\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x08Progress\x12\x12\n\ncases_done\x18\x01 \x01(\r\x12\x13\n\x0b\x63\x61ses_total\x18\x02 \x01(\r\x12\x14\n\x0c\x63urrent_case\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\"\xc4\x02\n\x07\x41ttempt\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0c\n\x04host\x18\x03 \x01(\t\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.tesserabench.v1.AttemptState\x12)\n\x07outcome\x18\x05 \x01(\x0e\x32\x18.tesserabench.v1.Outcome\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12+\n\x08progress\x18\x07 \x01(\x0b\x32\x19.tesserabench.v1.Progress\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x63ommitted_sequence\x18\n \x01(\x04\"\xd4\x07\n\x03Run\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12&\n\x04spec\x18\x03 \x01(\x0b\x32\x18.tesserabench.v1.RunSpec\x12+\n\x08revision\x18\x04 \x01(\x0b\x32\x19.tesserabench.v1.Revision\x12\'\n\x04gate\x18\x05 \x01(\x0b\x32\x19.tesserabench.v1.GateSpec\x12\x30\n\x06labels\x18\x06 \x03(\x0b\x32 .tesserabench.v1.Run.LabelsEntry\x12\x10\n\x08priority\x18\x07 \x01(\x05\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07trigger\x18\t \x01(\x0e\x32\x1c.tesserabench.v1.TriggerKind\x12,\n\x0crequested_by\x18\n \x01(\x0b\x32\x16.tesserabench.v1.Actor\x12\x0e\n\x06parent\x18\x0b \x01(\t\x12(\n\x05state\x18\x0c \x01(\x0e\x32\x19.tesserabench.v1.RunState\x12)\n\x07outcome\x18\r \x01(\x0e\x32\x18.tesserabench.v1.Outcome\x12\x0e\n\x06reason\x18\x0e \x01(\t\x12)\n\x07verdict\x18\x0f \x01(\x0e\x32\x18.tesserabench.v1.Verdict\x12+\n\x08severity\x18\x10 \x01(\x0e\x32\x19.tesserabench.v1.Severity\x12\x16\n\x0everdict_reason\x18\x11 \x01(\t\x12*\n\x08\x61ttempts\x18\x12 \x03(\x0b\x32\x18.tesserabench.v1.Attempt\x12+\n\x08progress\x18\x13 \x01(\x0b\x32\x19.tesserabench.v1.Progress\x12/\n\x0b\x63reate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x08\x66\x61ilures\x18\x17 \x03(\x0b\x32\".tesserabench.v1.Run.FailuresEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rFailuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01*b\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0e\n\nTIER_SMOKE\x10\x01\x12\x13\n\x0fTIER_REGRESSION\x10\x02\x12\r\n\tTIER_FULL\x10\x03\x12\x10\n\x0cTIER_NIGHTLY\x10\x04*\x81\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_STATE_QUEUED\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x15\n\x11RUN_STATE_JUDGING\x10\x03\x12\x16\n\x12RUN_STATE_FINISHED\x10\x04*\xb8\x01\n\x0c\x41ttemptState\x12\x1d\n\x19\x41TTEMPT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41TTEMPT_STATE_QUEUED\x10\x01\x12\x19\n\x15\x41TTEMPT_STATE_OFFERED\x10\x02\x12\x19\n\x15\x41TTEMPT_STATE_RUNNING\x10\x03\x12\x1d\n\x19\x41TTEMPT_STATE_UNREACHABLE\x10\x04\x12\x1a\n\x16\x41TTEMPT_STATE_FINISHED\x10\x05*\xab\x01\n\x0bTriggerKind\x12\x1c\n\x18TRIGGER_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13TRIGGER_KIND_PERSON\x10\x01\x12\x13\n\x0fTRIGGER_KIND_CI\x10\x02\x12\x19\n\x15TRIGGER_KIND_SCHEDULE\x10\x03\x12\x1d\n\x19TRIGGER_KIND_CONFIRMATION\x10\x04\x12\x16\n\x12TRIGGER_KIND_RETRY\x10\x05*{\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x14\n\x10VERDICT_IMPROVED\x10\x02\x12\x15\n\x11VERDICT_REGRESSED\x10\x03\x12\x18\n\x14VERDICT_INCONCLUSIVE\x10\x04*c\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_MINOR\x10\x01\x12\x12\n\x0eSEVERITY_MAJOR\x10\x02\x12\x15\n\x11SEVERITY_CRITICAL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +40,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUN_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_RUN_FAILURESENTRY']._loaded_options = None
   _globals['_RUN_FAILURESENTRY']._serialized_options = b'8\001'
-  _globals['_TIER']._serialized_start=2362
-  _globals['_TIER']._serialized_end=2460
-  _globals['_RUNSTATE']._serialized_start=2463
-  _globals['_RUNSTATE']._serialized_end=2592
-  _globals['_ATTEMPTSTATE']._serialized_start=2595
-  _globals['_ATTEMPTSTATE']._serialized_end=2779
-  _globals['_TRIGGERKIND']._serialized_start=2782
-  _globals['_TRIGGERKIND']._serialized_end=2953
-  _globals['_VERDICT']._serialized_start=2955
-  _globals['_VERDICT']._serialized_end=3078
-  _globals['_SEVERITY']._serialized_start=3080
-  _globals['_SEVERITY']._serialized_end=3179
+  _globals['_TIER']._serialized_start=2517
+  _globals['_TIER']._serialized_end=2615
+  _globals['_RUNSTATE']._serialized_start=2618
+  _globals['_RUNSTATE']._serialized_end=2747
+  _globals['_ATTEMPTSTATE']._serialized_start=2750
+  _globals['_ATTEMPTSTATE']._serialized_end=2934
+  _globals['_TRIGGERKIND']._serialized_start=2937
+  _globals['_TRIGGERKIND']._serialized_end=3108
+  _globals['_VERDICT']._serialized_start=3110
+  _globals['_VERDICT']._serialized_end=3233
+  _globals['_SEVERITY']._serialized_start=3235
+  _globals['_SEVERITY']._serialized_end=3334
   _globals['_REVISION']._serialized_start=146
   _globals['_REVISION']._serialized_end=270
   _globals['_HOSTSELECTOR']._serialized_start=272
@@ -59,21 +59,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARAMETEROVERRIDE']._serialized_start=338
   _globals['_PARAMETEROVERRIDE']._serialized_end=391
   _globals['_RUNSPEC']._serialized_start=394
-  _globals['_RUNSPEC']._serialized_end=873
-  _globals['_RUNSPEC_DRILLENTRY']._serialized_start=829
-  _globals['_RUNSPEC_DRILLENTRY']._serialized_end=873
-  _globals['_GATESPEC']._serialized_start=875
-  _globals['_GATESPEC']._serialized_end=937
-  _globals['_ACTOR']._serialized_start=939
-  _globals['_ACTOR']._serialized_end=960
-  _globals['_PROGRESS']._serialized_start=962
-  _globals['_PROGRESS']._serialized_end=1050
-  _globals['_ATTEMPT']._serialized_start=1053
-  _globals['_ATTEMPT']._serialized_end=1377
-  _globals['_RUN']._serialized_start=1380
-  _globals['_RUN']._serialized_end=2360
-  _globals['_RUN_LABELSENTRY']._serialized_start=2266
-  _globals['_RUN_LABELSENTRY']._serialized_end=2311
-  _globals['_RUN_FAILURESENTRY']._serialized_start=2313
-  _globals['_RUN_FAILURESENTRY']._serialized_end=2360
+  _globals['_RUNSPEC']._serialized_end=940
+  _globals['_RUNSPEC_DRILLENTRY']._serialized_start=896
+  _globals['_RUNSPEC_DRILLENTRY']._serialized_end=940
+  _globals['_DUET']._serialized_start=942
+  _globals['_DUET']._serialized_end=1028
+  _globals['_GATESPEC']._serialized_start=1030
+  _globals['_GATESPEC']._serialized_end=1092
+  _globals['_ACTOR']._serialized_start=1094
+  _globals['_ACTOR']._serialized_end=1115
+  _globals['_PROGRESS']._serialized_start=1117
+  _globals['_PROGRESS']._serialized_end=1205
+  _globals['_ATTEMPT']._serialized_start=1208
+  _globals['_ATTEMPT']._serialized_end=1532
+  _globals['_RUN']._serialized_start=1535
+  _globals['_RUN']._serialized_end=2515
+  _globals['_RUN_LABELSENTRY']._serialized_start=2421
+  _globals['_RUN_LABELSENTRY']._serialized_end=2466
+  _globals['_RUN_FAILURESENTRY']._serialized_start=2468
+  _globals['_RUN_FAILURESENTRY']._serialized_end=2515
 # @@protoc_insertion_point(module_scope)

@@ -359,6 +359,8 @@ class RunSpec(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
     SELECTOR_FIELD_NUMBER: _builtins.int
+    DUET_FIELD_NUMBER: _builtins.int
+    DETERMINISM_LAUNCHES_FIELD_NUMBER: _builtins.int
     suite: _builtins.str
     """Suite."""
     tier: Global___Tier.ValueType
@@ -371,6 +373,8 @@ class RunSpec(_message.Message):
     """Timing mode for every case; unspecified means each benchmark's own."""
     seed: _builtins.int
     """Seed of inputs and of the order of cases; 0 lets the server choose."""
+    determinism_launches: _builtins.int
+    """Launches over the same inputs whose outputs are compared bit by bit; 0 leaves the check out."""
     @_builtins.property
     def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Regular expressions; a case is kept when one of them matches its id. Empty keeps all."""
@@ -399,6 +403,10 @@ class RunSpec(_message.Message):
     def selector(self) -> Global___HostSelector:
         """Which hosts may take it."""
 
+    @_builtins.property
+    def duet(self) -> Global___Duet:
+        """Measure two arms interleaved in the same worker processes instead of one."""
+
     def __init__(
         self,
         *,
@@ -415,14 +423,46 @@ class RunSpec(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         drill: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         selector: Global___HostSelector | None = ...,
+        duet: Global___Duet | None = ...,
+        determinism_launches: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["case_timeout", b"case_timeout", "selector", b"selector", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case_timeout", b"case_timeout", "duet", b"duet", "selector", b"selector", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_timeout", b"case_timeout", "device", b"device", "drill", b"drill", "exclude", b"exclude", "include", b"include", "mode", b"mode", "overrides", b"overrides", "seed", b"seed", "selector", b"selector", "suite", b"suite", "tier", b"tier", "timeout", b"timeout", "trials", b"trials"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_timeout", b"case_timeout", "determinism_launches", b"determinism_launches", "device", b"device", "drill", b"drill", "duet", b"duet", "exclude", b"exclude", "include", b"include", "mode", b"mode", "overrides", b"overrides", "seed", b"seed", "selector", b"selector", "suite", b"suite", "tier", b"tier", "timeout", b"timeout", "trials", b"trials"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunSpec: _TypeAlias = RunSpec  # noqa: Y015
+
+@_typing.final
+class Duet(_message.Message):
+    """An interleaved comparison of two arms on the same device at the same time. Arm A is the run as it is; arm B differs
+    as told here. With nothing told both arms are the same: a null control.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OVERRIDES_FIELD_NUMBER: _builtins.int
+    SMALLEST_EFFECT_FIELD_NUMBER: _builtins.int
+    smallest_effect: _builtins.float
+    """Smallest relative change that matters, for example 0.01; 0 means the default."""
+    @_builtins.property
+    def overrides(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterOverride]:
+        """Parameters of arm B set to other values."""
+
+    def __init__(
+        self,
+        *,
+        overrides: _abc.Iterable[Global___ParameterOverride] | None = ...,
+        smallest_effect: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overrides", b"overrides", "smallest_effect", b"smallest_effect"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Duet: _TypeAlias = Duet  # noqa: Y015
 
 @_typing.final
 class GateSpec(_message.Message):

@@ -6,7 +6,10 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from tesserabench.agent.runner import translation
 from tesserabench.bench import (
+    Backend,
     Better,
+    CacheKind,
+    CacheUse,
     Case,
     Ceilings,
     Correctness,
@@ -75,7 +78,9 @@ def measurement(outcome: Outcome = Outcome.OK, flops: int = 1000, size: int = 10
             stop_reason=StopReason.BUDGET_EXHAUSTED,
             target=0.01,
             half_width=0.02,
-            sweep_bytes=None,
+            backend=Backend.HOST,
+            timer=Timer(name="perf_counter_ns", quantum_ns=1.0, floor_ns=30.0),
+            cache=CacheUse(kind=CacheKind.WARM),
             elapsed_seconds=1.0,
             device_seconds=0.5,
         ),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from tesserabench.bench import (
-    Batch,
+    CacheKind,
     CaseFailure,
     DeviceUnavailable,
     Drill,
@@ -15,12 +15,14 @@ from tesserabench.bench import (
     Mode,
     Outcome,
     StopReason,
+    TimingOrder,
     UnknownDevice,
     Workload,
     open_device,
     run_locally,
 )
 from tesserabench.bench.verification import compare
+from tesserabench.bench.workloads.bare import BareWork
 from tesserabench.bench.workloads.gemm_work import CHECKED_ROWS, WHOLE_LIMIT
 
 TINY = MeasureOptions(
@@ -100,9 +102,11 @@ def test_poison_that_is_not_overwritten_fails_the_check() -> None:
 
 def test_cold_mode_sweeps_more_than_the_cache_and_leaves_it_out_of_the_time() -> None:
     with open_device("cpu") as device:
-        assert device.sweep_bytes() >= 64 << 20
+        timing = device.arm((BareWork(lambda: None),), TimingOrder(mode=Mode.COLD, iterations=2))
+        assert timing.cache.kind is CacheKind.READ_SWEEP
+        assert (timing.cache.bytes or 0) >= 64 << 20
         spent = time.perf_counter_ns()
-        total = device.time_batch(lambda: None, Batch(iterations=2, mode=Mode.COLD))
+        (total,) = timing.take(1).total_ns
         spent = time.perf_counter_ns() - spent
     assert 0 < total < spent / 10
 
@@ -116,7 +120,8 @@ def test_drill_makes_each_launch_take_its_own_time_and_more() -> None:
         own.append(time.perf_counter_ns() - begin)
 
     with open_device("cpu") as device:
-        total = device.time_batch(launch, Batch(iterations=20, mode=Mode.HOT, drill=Drill(factor=3.0, launch_ns=1)))
+        order = TimingOrder(mode=Mode.HOT, iterations=20, drill=Drill(factor=3.0, launch_ns=1))
+        (total,) = device.arm((BareWork(launch),), order).take(1).total_ns
     assert total >= 3 * sum(own)
 
 

@@ -192,7 +192,7 @@ def test_time_is_that_of_the_launches_alone(gpu: FakeGpu, mode: str) -> None:
     assert measurement.statistics is not None
     assert measurement.statistics.median == pytest.approx(COPY_NS, abs=64)
     assert measurement.sampling is not None
-    assert measurement.sampling.sweep_bytes == (100 << 20 if mode == "cold" else None)
+    assert measurement.sampling.cache.bytes == (100 << 20 if mode == "cold" else None)
     assert gpu.now_ns > 0
 
 

@@ -333,7 +333,7 @@ def test_mode_is_part_of_the_measurement(mode: str) -> None:
     for item in run_locally("core", device="simulated", mode=mode, options=SMOKE).measurements:
         assert item.mode == mode
         assert item.sampling is not None
-        assert (item.sampling.sweep_bytes is not None) is (mode == "cold")
+        assert (item.sampling.cache.bytes is not None) is (mode == "cold")
 
 
 def test_real_time_factor_makes_a_run_last() -> None:

@@ -62,7 +62,7 @@ def test_result_for_a_reader_of_the_stream_carries_no_measurement_twice() -> Non
     [
         ({"suite": 3}, "plan.suite is 3; it must be of type str"),
         ({"tier": "quick"}, "plan.tier is 'quick'; it must be one of: smoke, regression, full, nightly"),
-        ({"mode": None}, "plan.mode is None; it must be one of: hot, cold, host"),
+        ({"mode": "warm"}, "plan.mode is 'warm'; it must be one of: hot, cold, rotating, sustained, host"),
         ({"seed": True}, "plan.seed is True; it must be of type int"),
         ({"cases": []}, "plan.cases is empty; name at least one case"),
         ({"cases": "all"}, "plan.cases is 'all'; it must be a list"),
@@ -115,7 +115,9 @@ def test_drill_may_use_the_short_name_and_must_name_a_planned_benchmark() -> Non
 
 
 def test_unknown_mode_is_refused() -> None:
-    with pytest.raises(InvalidPlan, match="mode is 'lukewarm'; it must be one of: hot, cold, host"):
+    with pytest.raises(
+        InvalidPlan, match="mode is 'lukewarm'; it must be one of: hot, cold, rotating, sustained, host"
+    ):
         plan_trial("core", tier="smoke", device_kind="cpu", mode="lukewarm")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from tesserabench.agent.errors import AttemptRefused
 from tesserabench.agent.runner.patterns import try_pattern
-from tesserabench.bench import MeasureOptions, SelectionError, TrialPlan, plan_trial
+from tesserabench.bench import MeasureOptions, Mode, SelectionError, TrialPlan, plan_trial
 from tesserabench.v1 import measurement_pb2 as pb
 from tesserabench.v1 import run_pb2
 from tesserabench.v1.run_pb2 import RunSpec
@@ -24,9 +24,11 @@ _TIERS = {
 _TRIALS = {"smoke": 1, "regression": 5, "full": 5, "nightly": 10}
 
 _MODES = {
-    pb.TIMING_MODE_UNSPECIFIED: "hot",
+    pb.TIMING_MODE_UNSPECIFIED: None,
     pb.TIMING_MODE_HOT: "hot",
     pb.TIMING_MODE_COLD: "cold",
+    pb.TIMING_MODE_ROTATING: "rotating",
+    pb.TIMING_MODE_SUSTAINED: "sustained",
     pb.TIMING_MODE_HOST: "host",
 }
 
@@ -59,7 +61,7 @@ def plan_attempt(name: str, spec: RunSpec, device_kind: str, *, require_idle: bo
         raise AttemptRefused(f"tier {spec.tier} is not known to this agent; upgrade it")
     if spec.mode not in _MODES:
         mode = pb.TimingMode.Name(spec.mode) if spec.mode in pb.TimingMode.values() else str(spec.mode)
-        raise AttemptRefused(f"mode {mode} cannot be measured by this agent; use hot, cold or host")
+        raise AttemptRefused(f"mode {mode} cannot be measured by this agent; use {', '.join(Mode)}")
     tier = _TIERS[spec.tier]
     seed = spec.seed or zlib.crc32(name.encode()) + 1
     try:

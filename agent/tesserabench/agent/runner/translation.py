@@ -52,6 +52,8 @@ STOP_REASONS: Mapping[StopReason, pb.StopReason.ValueType] = {
 MODES: Mapping[Mode, pb.TimingMode.ValueType] = {
     Mode.HOT: pb.TIMING_MODE_HOT,
     Mode.COLD: pb.TIMING_MODE_COLD,
+    Mode.ROTATING: pb.TIMING_MODE_ROTATING,
+    Mode.SUSTAINED: pb.TIMING_MODE_SUSTAINED,
     Mode.HOST: pb.TIMING_MODE_HOST,
 }
 BETTER: Mapping[Better, pb.Better.ValueType] = {Better.LOWER: pb.BETTER_LOWER, Better.HIGHER: pb.BETTER_HIGHER}

@@ -12,7 +12,16 @@ from tesserabench.agent.runner.capture import Lines
 from tesserabench.agent.runner.recorder import Recorder
 from tesserabench.agent.runner.watch import DeviceWatch, Throttling, Track
 from tesserabench.agent.settings import Budgets
-from tesserabench.bench import Case, Measurement, Outcome, TrialHeader, TrialPlan
+from tesserabench.bench import (
+    Case,
+    Measurement,
+    Mode,
+    Outcome,
+    TrialHeader,
+    TrialPlan,
+    device_kind,
+    find_benchmark,
+)
 from tesserabench.v1 import measurement_pb2 as pb
 from tesserabench.v1.host_pb2 import Device
 from tesserabench.v1.ingest_service_pb2 import TrialFinished, TrialStarted
@@ -122,8 +131,16 @@ class TrialLog:
         if case in self._remaining:
             plan = self._order.plan
             await self.measured(
-                Measurement(case=self._remaining[case], mode=plan.mode, outcome=outcome, reason=reason, seed=plan.seed)
+                Measurement(
+                    case=self._remaining[case], mode=self._mode_of(case), outcome=outcome, reason=reason, seed=plan.seed
+                )
             )
+
+    def _mode_of(self, case: str) -> Mode:
+        """The mode that the plan names, else the benchmark's own."""
+        kind = device_kind(self._order.device_spec)
+        found = find_benchmark(self._remaining[case].benchmark)
+        return self._order.plan.mode or found.default_mode(kind)
 
     async def printed(self, lines: tuple[Lines, ...], *, last: bool) -> None:
         """Write what a worker printed. Before `TrialStarted` only the `last` lines make it be written."""

@@ -4,16 +4,26 @@ import ctypes
 import itertools
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from tesserabench.bench.device.memory import require_room
-from tesserabench.bench.device.protocol import Batch, DeviceInfo, DeviceState, Fact, Timer, Workload
+from tesserabench.bench.device.protocol import (
+    Block,
+    CacheUse,
+    DeviceInfo,
+    DeviceState,
+    Fact,
+    KernelFacts,
+    Timer,
+    TimingOrder,
+    Workload,
+)
 from tesserabench.bench.environment import cache_bytes, cpu_model, memory_bytes, usable_cores
 from tesserabench.bench.errors import CaseFailure, DeviceUnavailable
-from tesserabench.bench.vocabulary import DeviceKind, Mode, Outcome, Phase
+from tesserabench.bench.vocabulary import Backend, CacheKind, DeviceKind, Mode, Outcome, Phase
 
 if TYPE_CHECKING:
     from tesserabench.bench.case import Case
@@ -25,6 +35,62 @@ _CALIBRATION_READS = 2000
 _SWEEP_LIMITS = (64 << 20, 256 << 20)
 """Least and most bytes of a cache sweep; in between, twice the last-level cache."""
 _THREAD_FUNCTIONS = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads")
+
+
+class CpuTiming:
+    """Times launches with `perf_counter_ns`: a NumPy call is over when it returns."""
+
+    backend = Backend.HOST
+    remarks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        workloads: Sequence[Workload],
+        order: TimingOrder,
+        timer: Timer,
+        sweep: "np.ndarray[tuple[int], np.dtype[np.float64]] | None",
+    ) -> None:
+        self.timer = timer
+        self.cache = CacheUse(kind=CacheKind.WARM)
+        if sweep is not None:
+            self.cache = CacheUse(kind=CacheKind.READ_SWEEP, bytes=sweep.nbytes)
+        elif order.mode is Mode.ROTATING:
+            self.cache = CacheUse(kind=CacheKind.ROTATION, copies=len(workloads))
+        self._launches = itertools.cycle([workload.launch for workload in workloads])
+        self._order, self._sweep = order, sweep
+
+    def take(self, samples: int) -> Block:
+        """Take samples one after the other."""
+        totals: list[int] = []
+        begins: list[int] = []
+        started = time.perf_counter_ns()
+        for _ in range(samples):
+            begins.append(time.perf_counter_ns())
+            totals.append(self._sample())
+        return Block(total_ns=tuple(totals), begin_ns=tuple(begins), host_ns=time.perf_counter_ns() - started)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _sample(self) -> int:
+        launches = itertools.islice(self._launches, self._order.iterations)
+        if self._sweep is None and self._order.drill is None:
+            begin = time.perf_counter_ns()
+            for launch in launches:
+                launch()
+            return time.perf_counter_ns() - begin
+        factor = 1.0 if self._order.drill is None else self._order.drill.factor
+        total = 0
+        for launch in launches:
+            if self._sweep is not None:
+                self._sweep.sum()
+            begin = time.perf_counter_ns()
+            launch()
+            until = begin + factor * (time.perf_counter_ns() - begin)
+            while factor > 1 and time.perf_counter_ns() < until:
+                pass
+            total += time.perf_counter_ns() - begin
+        return total
 
 
 class CpuDevice:
@@ -59,45 +125,22 @@ class CpuDevice:
         """Refuse: a CPU runs no CUDA kernel."""
         raise CaseFailure(Outcome.UNSUPPORTED, f"kernel {module}:{function} ({dict(defines)}) needs a CUDA device")
 
-    def time_batch(self, launch: Callable[[], None], batch: Batch) -> int:
-        """Run the launches and return their total time in nanoseconds."""
-        if batch.drill is not None:
-            return self._time_drilled(launch, batch, batch.drill.factor)
-        if batch.mode is Mode.HOT:
-            repeats = range(batch.iterations)
-            begin = time.perf_counter_ns()
-            for _ in repeats:
-                launch()
-            return time.perf_counter_ns() - begin
-        total = 0
-        for _ in range(batch.iterations):
-            self._sweep_if_cold(batch.mode)
-            begin = time.perf_counter_ns()
-            launch()
-            total += time.perf_counter_ns() - begin
-        return total
-
-    def _time_drilled(self, launch: Callable[[], None], batch: Batch, factor: float) -> int:
-        total = 0
-        for _ in range(batch.iterations):
-            self._sweep_if_cold(batch.mode)
-            begin = time.perf_counter_ns()
-            launch()
-            until = begin + factor * (time.perf_counter_ns() - begin)
-            while time.perf_counter_ns() < until:
-                pass
-            total += time.perf_counter_ns() - begin
-        return total
-
-    def _sweep_if_cold(self, mode: Mode) -> None:
-        if mode is Mode.COLD:
+    def arm(self, workloads: Sequence[Workload], order: TimingOrder) -> "CpuTiming":
+        """Return the timing of work by the host's clock."""
+        sweep = None
+        if order.mode is Mode.COLD:
             if self._sweep is None:
-                self._sweep = np.ones(self.sweep_bytes() // 8)
-            self._sweep.sum()
+                self._sweep = np.ones(self._sweep_bytes() // 8)
+            sweep = self._sweep
+        return CpuTiming(workloads, order, self.timer, sweep)
 
-    def sweep_bytes(self) -> int:
+    def _sweep_bytes(self) -> int:
         """Return the size of the buffer that a cold launch is preceded by."""
         return min(max(2 * (self.info.cache_bytes or 0), _SWEEP_LIMITS[0]), _SWEEP_LIMITS[1])
+
+    def kernels(self) -> tuple[KernelFacts, ...]:
+        """Return nothing: NumPy's loops tell nothing of themselves."""
+        return ()
 
     def synchronize(self) -> None:
         """Return at once: NumPy's work is done when its call returns."""

@@ -7,15 +7,26 @@ does.
 import importlib
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tesserabench.bench.device.cuda_failures import translate
 from tesserabench.bench.device.memory import require_room
-from tesserabench.bench.device.protocol import Batch, DeviceInfo, DeviceState, Fact, Timer, Workload
+from tesserabench.bench.device.protocol import (
+    Block,
+    CacheUse,
+    DeviceInfo,
+    DeviceState,
+    Drill,
+    Fact,
+    KernelFacts,
+    Timer,
+    TimingOrder,
+    Workload,
+)
 from tesserabench.bench.errors import DeviceUnavailable
 from tesserabench.bench.kernels import compile_options, source
-from tesserabench.bench.vocabulary import DeviceKind, Mode, Phase
+from tesserabench.bench.vocabulary import Backend, CacheKind, DeviceKind, Mode, Phase
 
 if TYPE_CHECKING:
     from tesserabench.bench.case import Case
@@ -30,6 +41,66 @@ LOOK_AHEAD = 64
 """Launches queued before waiting: far below the driver's queue, which blocks the host when it is full."""
 
 
+class EventTiming:
+    """Times launches with events recorded while the host runs ahead, or with the host's clock."""
+
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, device: "CudaDevice", workloads: Sequence[Workload], order: TimingOrder) -> None:
+        self.backend = Backend.HOST if order.mode is Mode.HOST else Backend.EVENTS
+        self.timer = device.timer
+        self.cache = CacheUse(kind=CacheKind.WARM)
+        if order.mode is Mode.COLD:
+            self.cache = CacheUse(kind=CacheKind.READ_SWEEP, bytes=device.sweep_bytes())
+        self._device, self._order = device, order
+        self._spin = device.spin(order.drill)
+        self._launches = itertools.cycle([workload.launch for workload in workloads])
+
+    def take(self, samples: int) -> Block:
+        """Take samples one after the other."""
+        return Block(total_ns=tuple(self._sample() for _ in range(samples)))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _sample(self) -> int:
+        launches = itertools.islice(self._launches, self._order.iterations)
+        if self.backend is Backend.HOST:
+            return sum(map(self._on_host, launches))
+        if self._order.mode is Mode.COLD:
+            return self._each(list(launches))
+        begin, end = self._device.pair(0)
+        begin.record(self._device.stream)
+        for launch in launches:
+            launch()
+            self._spin()
+        end.record(self._device.stream)
+        return self._device.elapsed_ns(begin, end)
+
+    def _each(self, launches: list[Callable[[], None]]) -> int:
+        """Sweep the cache before every launch and time each launch by itself, without waiting in between."""
+        total = 0
+        for start in range(0, len(launches), LOOK_AHEAD):
+            chunk = launches[start : start + LOOK_AHEAD]
+            pairs = [self._device.pair(index) for index in range(len(chunk))]
+            for launch, (begin, end) in zip(chunk, pairs, strict=True):
+                self._device.sweep_cache()
+                begin.record(self._device.stream)
+                launch()
+                self._spin()
+                end.record(self._device.stream)
+            total += sum(self._device.elapsed_ns(begin, end) for begin, end in pairs)
+        return total
+
+    def _on_host(self, launch: Callable[[], None]) -> int:
+        self._device.synchronize()
+        begin = time.perf_counter_ns()
+        launch()
+        self._spin()
+        self._device.synchronize()
+        return time.perf_counter_ns() - begin
+
+
 class CudaDevice:
     """One CUDA device, used from one non-blocking stream."""
 
@@ -38,9 +109,9 @@ class CudaDevice:
         self._runtime: Any = cupy.cuda.runtime
         self._device: Any = cupy.cuda.Device(index)
         self._device.use()
-        self._stream: Any = cupy.cuda.Stream(non_blocking=True)
+        self.stream: Any = cupy.cuda.Stream(non_blocking=True)
         # Everything CuPy does from here on, allocations included, belongs to this stream.
-        self._stream.__enter__()
+        self.stream.__enter__()
         self._modules: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._events: list[tuple[Any, Any]] = []
         self.info = _describe(self._runtime, index)
@@ -50,9 +121,9 @@ class CudaDevice:
     def close(self) -> None:
         """Wait for the stream, leave it, and give all memory back."""
         try:
-            self._stream.synchronize()
+            self.stream.synchronize()
         finally:
-            self._stream.__exit__(None, None, None)
+            self.stream.__exit__(None, None, None)
             self._sweep = None
             self._events.clear()
             self.xp.get_default_memory_pool().free_all_blocks()
@@ -77,65 +148,36 @@ class CudaDevice:
             self._modules[key] = self.xp.RawModule(code=source(module), options=options)
         return self._modules[key].get_function(function)
 
-    def time_batch(self, launch: Callable[[], None], batch: Batch) -> int:
-        """Run the launches and return their total time in nanoseconds, by events or, in mode host, by the host."""
-        spin = self._spin(batch)
-        if batch.mode is Mode.HOST:
-            return self._time_on_host(launch, batch.iterations, spin)
-        if batch.mode is Mode.COLD:
-            return self._time_each(launch, batch.iterations, spin)
-        begin, end = self._pair(0)
-        begin.record(self._stream)
-        for _ in range(batch.iterations):
-            launch()
-            spin()
-        end.record(self._stream)
-        return self._elapsed_ns(begin, end)
+    def arm(self, workloads: Sequence[Workload], order: TimingOrder) -> "EventTiming":
+        """Return the timing of work by events, or, in mode host, by the host's clock."""
+        return EventTiming(self, workloads, order)
 
-    def _time_each(self, launch: Callable[[], None], iterations: int, spin: Callable[[], None]) -> int:
-        """Sweep the cache before every launch and time each launch by itself, without waiting in between."""
-        total = 0
-        for start in range(0, iterations, LOOK_AHEAD):
-            pairs = [self._pair(index) for index in range(min(LOOK_AHEAD, iterations - start))]
-            for begin, end in pairs:
-                self._sweep_cache()
-                begin.record(self._stream)
-                launch()
-                spin()
-                end.record(self._stream)
-            total += sum(self._elapsed_ns(begin, end) for begin, end in pairs)
-        return total
+    def kernels(self) -> tuple[KernelFacts, ...]:
+        """Return nothing yet."""
+        return ()
 
-    def _time_on_host(self, launch: Callable[[], None], iterations: int, spin: Callable[[], None]) -> int:
-        total = 0
-        for _ in range(iterations):
-            self._stream.synchronize()
-            begin = time.perf_counter_ns()
-            launch()
-            spin()
-            self._stream.synchronize()
-            total += time.perf_counter_ns() - begin
-        return total
-
-    def _pair(self, index: int) -> tuple[Any, Any]:
+    def pair(self, index: int) -> tuple[Any, Any]:
+        """Return one of the pairs of events, made when it is first asked for."""
         while len(self._events) <= index:
             self._events.append((self.xp.cuda.Event(), self.xp.cuda.Event()))
         return self._events[index]
 
-    def _elapsed_ns(self, begin: Any, end: Any) -> int:
+    def elapsed_ns(self, begin: Any, end: Any) -> int:
+        """Return the nanoseconds between two recorded events, waiting for the second."""
         end.synchronize()
         milliseconds = float(self.xp.cuda.get_elapsed_time(begin, end))
         return round(milliseconds * 1e6)
 
-    def _spin(self, batch: Batch) -> Callable[[], None]:
+    def spin(self, drill: Drill | None) -> Callable[[], None]:
         """Return what follows each launch: nothing, or the drill's kernel for the missing time."""
-        if batch.drill is None:
+        if drill is None:
             return lambda: None
         kernel = self.kernel("spin", "spin", defines={})
-        extra = self.xp.uint64(round((batch.drill.factor - 1) * batch.drill.launch_ns))
+        extra = self.xp.uint64(round((drill.factor - 1) * drill.launch_ns))
         return lambda: kernel((1,), (1,), (extra,))
 
-    def _sweep_cache(self) -> None:
+    def sweep_cache(self) -> None:
+        """Enqueue a sweep of the cache."""
         if self._sweep is None:
             buffer = self.xp.zeros(self.sweep_bytes() // 4, dtype="uint32")
             sink = self.xp.zeros(1, dtype="uint32")
@@ -150,7 +192,7 @@ class CudaDevice:
 
     def synchronize(self) -> None:
         """Wait for the stream; CUDA reports here what went wrong in a kernel."""
-        self._stream.synchronize()
+        self.stream.synchronize()
 
     def state(self) -> DeviceState:
         """Return the free memory: the runtime tells nothing of clocks, power or throttling."""
@@ -198,10 +240,10 @@ class CudaDevice:
         """Return the median of empty event pairs, and the smallest difference seen between two of them."""
         readings: list[int] = []
         for _ in range(CALIBRATION_PAIRS):
-            begin, end = self._pair(0)
-            begin.record(self._stream)
-            end.record(self._stream)
-            readings.append(self._elapsed_ns(begin, end))
+            begin, end = self.pair(0)
+            begin.record(self.stream)
+            end.record(self.stream)
+            readings.append(self.elapsed_ns(begin, end))
         distinct = sorted(set(readings))
         steps = [b - a for a, b in itertools.pairwise(distinct)]
         return Timer(

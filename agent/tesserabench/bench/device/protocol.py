@@ -1,16 +1,18 @@
 """What a device must be able to do: prepare work, time it, and say what state it is in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from tesserabench.bench.vocabulary import DeviceKind, Mode, Phase
+from tesserabench.bench.vocabulary import Backend, CacheKind, DeviceKind, Mode, Phase
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from tesserabench.bench.case import Case
     from tesserabench.bench.definition import Benchmark
+    from tesserabench.bench.metric import MetricValue
+    from tesserabench.bench.timing.statistics import Statistics
 
     HostArrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -30,7 +32,35 @@ class Workload(Protocol):
         """Return the outputs, or the parts of them that are checked, as NumPy arrays in host memory."""
 
     def reference(self) -> "HostArrays":
-        """Return what `outputs` should be, computed independently in float64 on the host."""
+        """Return what `outputs` should be, computed independently in float64 on the host.
+
+        Empty for work without outputs, such as a launch of nothing: such a case is flagged `unchecked`.
+        """
+
+
+class OpaqueWork(Protocol):
+    """A Workload says with this attribute that its launches cannot be captured into a CUDA graph.
+
+    Libraries that refuse, and calls that allocate or wait. Work without the attribute is captured.
+    """
+
+    capturable: bool
+
+
+@runtime_checkable
+class ClosableWork(Protocol):
+    """A Workload that holds more than arrays: streams, events, communicators, files."""
+
+    def close(self) -> None:
+        """Give everything back; called once, whatever became of the case."""
+
+
+@runtime_checkable
+class TellingWork(Protocol):
+    """A Workload with metrics of its own beside those that its formulas give."""
+
+    def metrics(self, statistics: "Statistics") -> "Iterable[MetricValue]":
+        """Return them, given the statistics of one launch in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +113,90 @@ class Drill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """How a group of launches is timed together."""
+class CacheUse:
+    """How the cache was treated before each launch."""
 
-    iterations: int
+    kind: CacheKind
+    bytes: int | None = None
+    """Bytes of the sweep, or of all sets of a rotation together."""
+    copies: int = 1
+    """Sets of inputs and outputs that launches rotate over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Samples taken together, in columns of equal length; a column that the device cannot fill is empty."""
+
+    total_ns: tuple[int, ...]
+    """Time of the launches in each sample, cache sweeps left out."""
+    clock_hz: tuple[float, ...] = ()
+    """Clock of the streaming multiprocessors during each sample."""
+    begin_ns: tuple[int, ...] = ()
+    """When each sample began, in the time of `Device.now_ns`."""
+    host_ns: int | None = None
+    """Host time from the first launch until everything was done; much more than the samples' own time means that
+    work went on where the timer did not look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelFacts:
+    """What the compiler and the driver say of one kernel; unknown is None."""
+
+    name: str
+    registers: int | None = None
+    shared_bytes: int | None = None
+    """Shared memory declared in the kernel, without what a launch adds."""
+    local_bytes: int | None = None
+    """Local memory of a thread: above zero, registers were spilled or arrays indexed at run time."""
+    constant_bytes: int | None = None
+    block_threads: int | None = None
+    occupancy: float | None = None
+    """Theoretical: resident warps over the most a multiprocessor holds, 0 to 1."""
+    architecture: str | None = None
+    options: tuple[str, ...] = ()
+    source_hash: str | None = None
+    binary_hash: str | None = None
+    compile_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingOrder:
+    """How work is to be timed."""
+
     mode: Mode
+    iterations: int = 1
+    """Launches in a sample."""
     drill: Drill | None = None
+    flush: str = "read"
+    """How mode cold empties the cache: `read` or `write`."""
+    backend: Backend | None = None
+    """The way of timing to use; None takes the best that the device and the work allow."""
+
+
+class Timing(Protocol):
+    """Work that is ready to be timed: its events, graphs and buffers are in place, nothing is allocated any more."""
+
+    @property
+    def backend(self) -> Backend:
+        """How it is timed."""
+
+    @property
+    def timer(self) -> Timer:
+        """Step and floor of the timer, calibrated for this way of timing on this device."""
+
+    @property
+    def cache(self) -> CacheUse:
+        """How the cache is treated."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Flags that every measurement taken with it carries."""
+
+    def take(self, samples: int) -> Block:
+        """Take at most `samples` samples in one go, at least one."""
+
+    def close(self) -> None:
+        """Give its buffers and graphs back."""
 
 
 class Device(Protocol):
@@ -100,7 +208,7 @@ class Device(Protocol):
 
     @property
     def timer(self) -> Timer:
-        """The clock used by `time_batch`, calibrated when the device was opened."""
+        """The clock of the plainest way of timing, calibrated when the device was opened."""
 
     def begin(self, case: "Case | None", phase: Phase) -> None:
         """Note that a phase begins (for profiler ranges, and for scripted faults)."""
@@ -108,8 +216,8 @@ class Device(Protocol):
     def prepare(self, benchmark: "Benchmark", case: "Case", seed: int) -> Workload:
         """Build the work of a case; raise CaseFailure when the device cannot do it."""
 
-    def time_batch(self, launch: Callable[[], None], batch: Batch) -> int:
-        """Run `batch.iterations` launches and return their total time in nanoseconds, cache sweeps left out."""
+    def arm(self, workloads: Sequence[Workload], order: TimingOrder) -> Timing:
+        """Make work ready to be timed; launches go through `workloads` in turn, one in every mode but rotating."""
 
     def synchronize(self) -> None:
         """Wait until everything that was launched is done; raise CaseFailure when it failed."""
@@ -120,8 +228,8 @@ class Device(Protocol):
     def now_ns(self) -> int:
         """Return the monotonic time that budgets are counted in."""
 
-    def sweep_bytes(self) -> int:
-        """Return how many bytes a cache sweep of mode `cold` touches."""
+    def kernels(self) -> tuple[KernelFacts, ...]:
+        """Return what is known of the kernels that were asked for since the last `prepare`."""
 
     def environment(self) -> Mapping[str, Fact]:
         """Return the facts about the device and its software that may change results."""

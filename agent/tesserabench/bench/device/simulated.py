@@ -4,22 +4,33 @@ A trial takes milliseconds of real time. Everything but the faults that end the 
 scenario, seed and case give the same times.
 """
 
+import itertools
 import math
 import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tesserabench.bench.device.memory import require_room
-from tesserabench.bench.device.protocol import Batch, DeviceInfo, DeviceState, Fact, Timer, Workload
+from tesserabench.bench.device.protocol import (
+    Block,
+    CacheUse,
+    DeviceInfo,
+    DeviceState,
+    Fact,
+    KernelFacts,
+    Timer,
+    TimingOrder,
+    Workload,
+)
 from tesserabench.bench.device.scenario import Fault, Rule, Scenario, Shape, load_scenario
 from tesserabench.bench.dtypes import real_dtype
 from tesserabench.bench.errors import CaseFailure
-from tesserabench.bench.vocabulary import DeviceKind, Outcome, Phase
+from tesserabench.bench.vocabulary import Backend, CacheKind, DeviceKind, Mode, Outcome, Phase
 
 if TYPE_CHECKING:
     from tesserabench.bench.case import Case
@@ -140,6 +151,44 @@ class Script:
         return max(0.05, self._rng.gauss(1.0, spread))
 
 
+class SimulatedTiming:
+    """Times launches on the virtual clock."""
+
+    backend = Backend.VIRTUAL
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, device: "SimulatedDevice", workloads: Sequence[Workload], order: TimingOrder) -> None:
+        self.timer = device.timer
+        self.cache = CacheUse(kind=CacheKind.WARM)
+        if order.mode is Mode.COLD:
+            kind = CacheKind.READ_SWEEP if order.flush == "read" else CacheKind.WRITE_SWEEP
+            self.cache = CacheUse(kind=kind, bytes=2 * (device.info.cache_bytes or 0))
+        elif order.mode is Mode.ROTATING:
+            self.cache = CacheUse(kind=CacheKind.ROTATION, copies=len(workloads))
+        self._device, self._order = device, order
+        self._launches = itertools.cycle([workload.launch for workload in workloads])
+
+    def take(self, samples: int) -> Block:
+        """Take samples one after the other."""
+        totals: list[int] = []
+        begins: list[int] = []
+        clocks: list[float] = []
+        started = self._device.now_ns()
+        for _ in range(samples):
+            begins.append(self._device.now_ns())
+            totals.append(self._device.price(next(self._launches), self._order))
+            clocks.append(self._device.state().clock_hz or 0.0)
+        return Block(
+            total_ns=tuple(totals),
+            clock_hz=tuple(clocks),
+            begin_ns=tuple(begins),
+            host_ns=self._device.now_ns() - started,
+        )
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
 class SimulatedDevice:
     """An accelerator made of a scenario."""
 
@@ -207,14 +256,19 @@ class SimulatedDevice:
         arithmetic = flops / self.scenario.flops[dtype] if flops else 0.0
         return self.scenario.launch_ns + 1e9 * max(arithmetic, size / self.scenario.bandwidth)
 
-    def time_batch(self, launch: Callable[[], None], batch: Batch) -> int:
-        """Launch once for real, price the whole batch, and advance the virtual clock."""
-        assert self._script is not None, "time_batch follows prepare"
+    def arm(self, workloads: Sequence[Workload], order: TimingOrder) -> "SimulatedTiming":
+        """Return the timing of work on the virtual clock."""
+        assert self._script is not None, "arm follows prepare"
+        return SimulatedTiming(self, workloads, order)
+
+    def price(self, launch: Callable[[], None], order: TimingOrder) -> int:
+        """Launch once for real, price a whole sample, and advance the virtual clock."""
+        assert self._script is not None, "price follows prepare"
         launch()
-        total = self._script.launch_ns() * batch.iterations
+        total = self._script.launch_ns() * order.iterations
         self._script.launches += 1
-        if batch.drill is not None:
-            total *= batch.drill.factor
+        if order.drill is not None:
+            total *= order.drill.factor
         self._throttled_ns += total * (self._script.rule.throttled_fraction or 0.0)
         self._advance(total + HOST_OVERHEAD_NS)
         if total <= 0:
@@ -222,14 +276,14 @@ class SimulatedDevice:
         steps = max(1, round(total / self.timer.quantum_ns))
         return round(steps * self.timer.quantum_ns)
 
+    def kernels(self) -> tuple[KernelFacts, ...]:
+        """Return nothing: a script has no kernels."""
+        return ()
+
     def _advance(self, duration_ns: float) -> None:
         self._now_ns += duration_ns
         if self.scenario.real_time_factor > 0:
             time.sleep(duration_ns * 1e-9 * self.scenario.real_time_factor)
-
-    def sweep_bytes(self) -> int:
-        """Return twice the cache, as a real device would sweep."""
-        return 2 * (self.info.cache_bytes or 0)
 
     def synchronize(self) -> None:
         """Return at once: nothing is ever pending."""

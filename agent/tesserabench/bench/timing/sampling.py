@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from tesserabench.bench.device.protocol import Batch, Device, Drill, Timer, Workload
+from tesserabench.bench.device.protocol import Device, Drill, Timer, Timing, TimingOrder, Workload
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.measurement import Sampling, Warmup
 from tesserabench.bench.plan import MeasureOptions
@@ -48,11 +48,12 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _checked(total_ns: int, batch: Batch) -> int:
+def _take_one(timing: Timing) -> int:
+    (total_ns,) = timing.take(1).total_ns
     if total_ns <= 0:
         raise CaseFailure(
             Outcome.IMPLAUSIBLE,
-            f"{batch.iterations} launches took {total_ns} ns by the device's timer; "
+            f"a sample took {total_ns} ns by the device's timer; "
             "the work escaped the timed region, or the timer does not run",
         )
     return total_ns
@@ -71,12 +72,12 @@ def warm_up(
     device: Device, workload: Workload, mode: Mode, options: MeasureOptions, keep_going: Callable[[], None]
 ) -> tuple[Warmup, int]:
     """Launch until the times are stationary or the cap is reached; return what it took and one launch's time in ns."""
-    batch = Batch(iterations=1, mode=mode)
+    timing = device.arm((workload,), TimingOrder(mode=mode, flush=options.flush, backend=options.backend))
     started = device.now_ns()
     times: list[int] = []
     while True:
         keep_going()
-        times.append(_checked(device.time_batch(workload.launch, batch), batch))
+        times.append(_take_one(timing))
         seconds = (device.now_ns() - started) / 1e9
         enough = len(times) >= options.warmup_min_calls and seconds >= options.warmup_min_seconds
         stationary = enough and is_stationary(times)
@@ -111,14 +112,17 @@ def take_samples(  # noqa: PLR0913 - the parts of one measurement, all keyword-o
     """Sample until the stop rule ends it; raise CaseFailure(timeout) when the hard limit passes."""
     iterations = iterations_for(launch_ns, device.timer, mode, options)
     drill = None if drill_factor is None else Drill(factor=drill_factor, launch_ns=launch_ns)
-    batch = Batch(iterations=iterations, mode=mode, drill=drill)
+    timing = device.arm(
+        (workload,),
+        TimingOrder(mode=mode, iterations=iterations, drill=drill, flush=options.flush, backend=options.backend),
+    )
     rule = _rule(options, device.timer.quantum_ns / iterations)
     samples: list[int] = []
     checkpoint = next_checkpoint(0, rule)
     started, device_ns = device.now_ns(), 0
     while True:
         keep_going()
-        total = _checked(device.time_batch(workload.launch, batch), batch)
+        total = _take_one(timing)
         device_ns += total
         samples.append(max(1, round(total / iterations)))
         progress = Progress(elapsed_seconds=(device.now_ns() - started) / 1e9, device_seconds=device_ns / 1e9)
@@ -133,7 +137,10 @@ def take_samples(  # noqa: PLR0913 - the parts of one measurement, all keyword-o
         stop_reason=reason,
         target=options.target,
         half_width=precision(samples, rule.quantum_ns).half_width,
-        sweep_bytes=device.sweep_bytes() if mode is Mode.COLD else None,
+        backend=timing.backend,
+        timer=timing.timer,
+        cache=timing.cache,
+        launches=len(samples) * iterations,
         elapsed_seconds=progress.elapsed_seconds,
         device_seconds=progress.device_seconds,
     )

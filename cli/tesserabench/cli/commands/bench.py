@@ -23,7 +23,7 @@ from tesserabench.cli.views.local import rows_of_trial
 from tesserabench.cli.views.results import result_columns, trouble_lines
 from tesserabench.report.quantity import duration
 
-_MODES = ("hot", "cold", "host")
+_MODES = ("cold", "hot", "rotating", "sustained", "host")
 _PROGRESS_SECONDS = 2.0
 
 
@@ -128,7 +128,7 @@ def list_command(context: CommandContext) -> None:
     "--device", default="cpu", show_default=True, metavar="KIND", help="cpu, cuda, cuda:1 or simulated[:SCENARIO]."
 )
 @click.option("--tier", type=click.Choice(TIERS), default="smoke", show_default=True, help="How much of the suite.")
-@click.option("--mode", type=click.Choice(_MODES), default="hot", show_default=True, help="Timing mode.")
+@click.option("--mode", type=click.Choice(_MODES), help="Timing mode; without it, each benchmark's own.")
 @click.option("--set", "overrides", multiple=True, metavar="BENCH.PARAM=VALUE", help="Another value of a parameter.")
 @click.option("--benchmark", "include", multiple=True, type=PATTERN, metavar="REGEX", help="Only cases that match.")
 @click.option("--skip", "exclude", multiple=True, type=PATTERN, metavar="REGEX", help="No cases that match.")
@@ -172,7 +172,7 @@ def _measure(library: Any, suite: str, typed: Texts, observer: "_Progress") -> A
         suite,
         device=typed.text("device"),
         tier=typed.text("tier"),
-        mode=typed.text("mode"),
+        mode=typed.get("mode"),
         seed=typed.get("seed"),
         overrides=dict(parse_pair(text, form="--set BENCH.PARAM=VALUE") for text in typed.many("overrides")),
         include=_joined(typed.many("include")),

@@ -234,6 +234,10 @@ class Trial(Table):
     seed: Mapped[str] = mapped_column(server_default="0")
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    # Of the wire's TrialStarted: clock policy, processors, NUMA node, order of the arms.
+    context: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    # Of the wire's TrialFinished: flags, and what the agent read of the device meanwhile.
+    telemetry: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
 
 
 class Series(Table):
@@ -253,9 +257,11 @@ class Series(Table):
     better: Mapped[str]
     primary: Mapped[bool]
     device_key: Mapped[str]
+    # `a` or `b` in an interleaved comparison: never part of a case's history, which has no arm.
+    arm: Mapped[str] = mapped_column(server_default="")
     created_at: Mapped[datetime] = _now()
 
-    __table_args__ = (UniqueConstraint("project_id", "case_id", "mode", "metric", "device_key"),)
+    __table_args__ = (UniqueConstraint("project_id", "case_id", "mode", "metric", "device_key", "arm"),)
 
 
 class CaseResult(Table):

@@ -257,9 +257,9 @@ class Series(Table):
     better: Mapped[str]
     primary: Mapped[bool]
     device_key: Mapped[str]
+    created_at: Mapped[datetime] = _now()
     # `a` or `b` in an interleaved comparison: never part of a case's history, which has no arm.
     arm: Mapped[str] = mapped_column(server_default="")
-    created_at: Mapped[datetime] = _now()
 
     __table_args__ = (UniqueConstraint("project_id", "case_id", "mode", "metric", "device_key", "arm"),)
 

@@ -20,7 +20,8 @@ Data, all frozen, all with to_dict() and from_dict() in JSON types where they tr
 
 Add benchmarks:
     @benchmark(name=, suite=, summary=, parameters=, tiers=, device_tiers=, devices=, flops=, bytes=, tolerance=)
-    on a function (device, params, seed) -> Workload; INSTALLED.suite(name, summary=) declares the suite first.
+    on a function (device, params, seed) -> Workload; suite(name, summary=) declares its suite first. A bundle
+    (tesserabench.bench.bundle) has a suite of its own and its benchmarks may leave suite= out.
 
 Importing this package, listing suites and planning import neither NumPy nor CuPy; measuring imports what it needs.
 """
@@ -74,7 +75,7 @@ from tesserabench.bench.measurement import (
 )
 from tesserabench.bench.metric import METRICS, Metric, MetricValue
 from tesserabench.bench.plan import MeasureOptions, TrialPlan, plan_trial
-from tesserabench.bench.registry import INSTALLED, Registry, benchmark
+from tesserabench.bench.registry import INSTALLED, Registry, benchmark, suite
 from tesserabench.bench.selection import expand
 from tesserabench.bench.timing.statistics import Statistics, summarise
 from tesserabench.bench.trial import measure_trial
@@ -163,6 +164,7 @@ __all__ = [
     "open_device",
     "plan_trial",
     "run_locally",
+    "suite",
     "suites",
     "summarise",
 ]

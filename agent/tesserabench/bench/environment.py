@@ -96,8 +96,13 @@ def host_facts() -> dict[str, Fact]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def fingerprint(device: Device, environ: Mapping[str, str] = os.environ) -> Environment:
-    """Return every fact about host, software and device, with the hash of those that decide comparability."""
-    facts = {**host_facts(), **device.environment(), **variables(environ)}
+def fingerprint(
+    device: Device, environ: Mapping[str, str] = os.environ, *, work: Mapping[str, Fact] | None = None
+) -> Environment:
+    """Return every fact about host, software and device, with the hash of those that decide comparability.
+
+    `work` is what the registry tells of the benchmarks themselves, such as the digest of the bundle they come from.
+    """
+    facts = {**host_facts(), **device.environment(), **variables(environ), **(work or {})}
     canonical = json.dumps(sorted(device.comparable().items()), separators=(",", ":"))
     return Environment(facts=facts, comparability=hashlib.sha256(canonical.encode()).hexdigest()[:16])

@@ -39,6 +39,7 @@ class _Trial:
         self, plan: TrialPlan, device: Device, observer: Observer, registry: Registry, cancelled: Callable[[], bool]
     ) -> None:
         self._plan, self._device, self._observer = plan, device, observer
+        self._registry = registry
         self._cancelled = cancelled
         self._order = plan.order
         self._benchmarks = {case.benchmark: registry.find_benchmark(case.benchmark) for case in self._order}
@@ -117,7 +118,7 @@ class _Trial:
             order=tuple(case.id for case in self._order),
             device=self._device.info,
             timer=self._device.timer,
-            environment=fingerprint(self._device),
+            environment=fingerprint(self._device, work=self._registry.facts),
             ceilings=ceilings,
             engine_version=engine_version(),
         )

@@ -125,6 +125,13 @@ class CpuDevice:
         """Refuse: a CPU runs no CUDA kernel."""
         raise CaseFailure(Outcome.UNSUPPORTED, f"kernel {module}:{function} ({dict(defines)}) needs a CUDA device")
 
+    def compile(
+        self, source: str, function: str, *, name: str, options: Sequence[str] = (), defines: Mapping[str, str]
+    ) -> NoReturn:
+        """Refuse: a CPU runs no CUDA kernel."""
+        del source, options, defines
+        raise CaseFailure(Outcome.UNSUPPORTED, f"kernel {name}:{function} needs a CUDA device")
+
     def arm(self, workloads: Sequence[Workload], order: TimingOrder) -> "CpuTiming":
         """Return the timing of work by the host's clock."""
         sweep = None

@@ -148,6 +148,17 @@ class CudaDevice:
             self._modules[key] = self.xp.RawModule(code=source(module), options=options)
         return self._modules[key].get_function(function)
 
+    def compile(
+        self, source: str, function: str, *, name: str, options: Sequence[str] = (), defines: Mapping[str, str]
+    ) -> Any:
+        """Return a function of somebody's CUDA source, compiled once for this device and set of definitions."""
+        del name
+        given = (*options, *compile_options(dict(defines)))
+        key = (source, given)
+        if key not in self._modules:
+            self._modules[key] = self.xp.RawModule(code=source, options=given)
+        return self._modules[key].get_function(function)
+
     def arm(self, workloads: Sequence[Workload], order: TimingOrder) -> "EventTiming":
         """Return the timing of work by events, or, in mode host, by the host's clock."""
         return EventTiming(self, workloads, order)

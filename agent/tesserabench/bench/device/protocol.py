@@ -250,3 +250,11 @@ class ArrayDevice(Device, Protocol):
 
     def kernel(self, module: str, function: str, *, defines: Mapping[str, str]) -> Any:
         """Return a compiled kernel of `bench/kernels`; only CUDA devices have any."""
+
+    def compile(
+        self, source: str, function: str, *, name: str, options: Sequence[str] = (), defines: Mapping[str, str]
+    ) -> Any:
+        """Return the kernel `function` of CUDA source that is not ours, such as a bundle's, compiled once.
+
+        `name` is what errors and kernel facts call the source; `options` go to the compiler before the definitions.
+        """

@@ -1,12 +1,12 @@
 """The CUDA device on real hardware."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import cupy
 import numpy as np
 import pytest
 from tesserabench.bench import Device, MeasureOptions, Mode, Outcome, TimingOrder, open_device, run_locally
-from tesserabench.bench.kernels import MODULES, VARIANTS
+from tesserabench.bench.kernels import find, modules
 from tesserabench.bench.workloads.bare import BareWork
 
 pytestmark = [
@@ -36,10 +36,13 @@ def test_rates_do_not_exceed_what_was_probed() -> None:
         assert 0.01 < ratio < 1.2, measurement.case_id
 
 
-@pytest.mark.parametrize(("module", "element"), [(m, e) for m in MODULES for e in VARIANTS[m] or (None,)])
-def test_kernel_loads(device: Device, module: str, element: str | None) -> None:
-    defines = {} if element is None else {"ELEMENT": element}
-    assert device.kernel(module, module, defines=defines).num_regs > 0  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    ("module", "variant"), [(module, variant) for module in modules() for variant in find(module).variants]
+)
+def test_kernel_loads(device: Device, module: str, variant: Mapping[str, str]) -> None:
+    for function in find(module).functions:
+        kernel = device.kernel(module, function, defines=variant)  # type: ignore[attr-defined]
+        assert kernel.num_regs > 0
 
 
 @pytest.mark.parametrize("nanoseconds", [200_000, 1_000_000])

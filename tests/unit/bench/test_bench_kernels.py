@@ -1,45 +1,94 @@
-"""Every kernel compiles for every architecture we name; NVRTC needs no GPU for that."""
+"""Every kernel compiles for every architecture we name, without a warning and without spilled registers.
 
-from typing import Any
+NVRTC and ptxas need no GPU for that. What is compiled stands in the first lines of each source.
+"""
+
+from collections.abc import Mapping
 
 import pytest
-from cupy_backends.cuda.libs import nvrtc
-from tesserabench.bench.kernels import MODULES, VARIANTS, compile_options, source
+from support.nvrtc_build import build
+from tesserabench.bench.kernels import ARCHITECTURES, compile_options, expand, find, modules, parse, source
 
-ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
-COMBINATIONS = [(module, element) for module in MODULES for element in VARIANTS[module] or (None,)]
-
-
-def build(text: str, module: str, options: tuple[str, ...]) -> tuple[bytes, str]:
-    program: Any = nvrtc.createProgram(text, f"{module}.cu", (), ())
-    try:
-        try:
-            nvrtc.compileProgram(program, options)
-        except nvrtc.NVRTCError:
-            return b"", str(nvrtc.getProgramLog(program))
-        return bytes(nvrtc.getCUBIN(program)), str(nvrtc.getProgramLog(program))
-    finally:
-        nvrtc.destroyProgram(program)
+COMBINATIONS = [
+    pytest.param(
+        module,
+        variant,
+        architecture,
+        id=f"{module}[{','.join(f'{name}={value}' for name, value in variant.items())}]-sm_{architecture}",
+    )
+    for module in modules()
+    for variant in find(module).variants
+    for architecture in find(module).architectures
+]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize(("module", "element"), COMBINATIONS)
-def test_kernel_compiles_without_a_warning(module: str, element: str | None, architecture: str) -> None:
-    defines = {} if element is None else {"ELEMENT": element}
-    binary, log = build(source(module), module, (*compile_options(defines), f"--gpu-architecture={architecture}"))
-    assert binary.startswith(b"\x7fELF"), log
-    assert module.encode() in binary
-    assert "warning" not in log
+@pytest.mark.parametrize(("module", "variant", "architecture"), COMBINATIONS)
+def test_kernel_compiles_clean(module: str, variant: Mapping[str, str], architecture: str) -> None:
+    kernel = find(module)
+    built = build(kernel.text, module, compile_options(variant), architecture)
+    assert built.binary.startswith(b"\x7fELF"), built.log
+    assert "warning" not in built.log
+    assert set(built.resources) == set(kernel.functions), built.log
+    if not kernel.may_spill:
+        spilled = {name: found.spilled_bytes for name, found in built.resources.items() if found.spilled_bytes}
+        assert spilled == {}
 
 
 def test_compiler_is_really_asked() -> None:
-    binary, log = build(source("spin") + "oops", "spin", (*compile_options({}), "--gpu-architecture=sm_90"))
-    assert binary == b""
-    assert "spin.cu" in log
+    built = build(source("spin") + "oops", "spin", compile_options({}), "90")
+    assert built.binary == b""
+    assert "spin.cu" in built.log
 
 
-def test_every_source_is_listed() -> None:
-    from importlib import resources  # noqa: PLC0415
+def test_spills_are_really_seen() -> None:
+    text = """extern "C" __global__ void greedy(float* x) {
+        float y[64];
+        #pragma unroll
+        for (int i = 0; i < 64; ++i) y[i] = x[i * 1024 + threadIdx.x];
+        __syncthreads();
+        #pragma unroll
+        for (int i = 0; i < 64; ++i) x[i * 1024 + threadIdx.x] = y[63 - i] * y[(i * 7) % 64];
+    }"""
+    built = build(text, "greedy", (*compile_options({}), "--maxrregcount=32"), "90")
+    assert built.resources["greedy"].registers <= 32
+    assert built.resources["greedy"].spilled_bytes > 0
 
-    files = resources.files("tesserabench.bench.kernels").iterdir()
-    assert sorted(MODULES) == sorted(item.name.removesuffix(".cu") for item in files if item.name.endswith(".cu"))
+
+def test_device_service_kernels_are_found() -> None:
+    assert {"spin", "sweep"} <= set(modules())
+    assert find("copy").variants == ({"ELEMENT": "float"}, {"ELEMENT": "double"})
+    assert find("spin").variants == ({},)
+    assert find("copy").functions == ("copy",)
+
+
+def test_first_lines_say_how_to_compile() -> None:
+    text = """// What it does.
+// variants: ELEMENT=float,double WIDTH=1,2
+// variants: ELEMENT="long long"
+// architectures: 90a, 100a
+// spills: its accumulators are worth it
+extern "C" __global__ __launch_bounds__(sizeof(float) * (32)) void first(float* a) {}
+template <int N> __device__ void inner() {}
+extern "C" __global__ void
+second(float* a) {}
+// variants: LATE=1
+"""
+    found = parse("shown", text, lambda _: "")
+    assert len(found.variants) == 5
+    assert found.variants[1] == {"ELEMENT": "float", "WIDTH": "2"}
+    assert found.variants[4] == {"ELEMENT": "long long"}
+    assert (found.architectures, found.may_spill) == (("90a", "100a"), True)
+    assert found.functions == ("first", "second")
+    assert parse("bare", "int x;", lambda _: "").architectures == ARCHITECTURES
+
+
+def test_wrong_variant_names_its_line() -> None:
+    with pytest.raises(ValueError, match=r"shown.cu: '// variants: ELEMENT': 'ELEMENT' is no definition"):
+        parse("shown", "// variants: ELEMENT\n", lambda _: "")
+
+
+def test_own_files_are_included_once_and_cycles_end() -> None:
+    files = {"a.cuh": '#include "b.cuh"\nint a;\n', "b.cuh": '#include "a.cuh"\n#include <cuda_fp16.h>\nint b;\n'}
+    text = expand("shown", '#include "a.cuh"\n  # include "b.cuh"\nint c;\n', files.__getitem__)
+    assert [line for line in text.splitlines() if line.startswith("int")] == ["int b;", "int a;", "int c;"]
+    assert text.count("<cuda_fp16.h>") == 1

@@ -1,3 +1,4 @@
+// variants: ELEMENT=float,double
 // b = a. Sixteen bytes a thread and step; the tail element by element.
 struct alignas(16) Pack {
     ELEMENT lane[16 / sizeof(ELEMENT)];

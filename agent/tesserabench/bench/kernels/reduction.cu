@@ -1,3 +1,4 @@
+// variants: ELEMENT=float,double
 // partial[block] = the sum of the elements this block visits. Launched again over the partial sums with one block, it
 // leaves the total. Fixed shape, no atomics: the same inputs give the same bits. Blocks have at most 1024 threads.
 struct alignas(16) Pack {

@@ -1,3 +1,4 @@
+// variants: ELEMENT=float,double
 // c = a + s b. Sixteen bytes a thread and step; the tail element by element.
 struct alignas(16) Pack {
     ELEMENT lane[16 / sizeof(ELEMENT)];

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     NOT_REPRODUCED = "not_reproduced"
     NOT_CONFIRMED = "not_confirmed"
     MISSING = "missing"
+    NULL_CONTROL_FAILED = "null_control_failed"
 
 
 def worst(severities: list[Severity]) -> Severity | None:

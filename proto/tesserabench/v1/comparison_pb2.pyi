@@ -48,6 +48,8 @@ class _VerdictReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict
     """The confirming measurement could not be taken."""
     VERDICT_REASON_MISSING: _VerdictReason.ValueType  # 9
     """The head has no such case any more."""
+    VERDICT_REASON_NULL_CONTROL_FAILED: _VerdictReason.ValueType  # 10
+    """In an interleaved comparison an arm differed from itself, so that nothing is concluded from the two arms."""
 
 class VerdictReason(_VerdictReason, metaclass=_VerdictReasonEnumTypeWrapper):
     """Why a comparison came out as it did. Stable words for programs; the sentence beside it is for people."""
@@ -72,6 +74,8 @@ VERDICT_REASON_NOT_CONFIRMED: VerdictReason.ValueType  # 8
 """The confirming measurement could not be taken."""
 VERDICT_REASON_MISSING: VerdictReason.ValueType  # 9
 """The head has no such case any more."""
+VERDICT_REASON_NULL_CONTROL_FAILED: VerdictReason.ValueType  # 10
+"""In an interleaved comparison an arm differed from itself, so that nothing is concluded from the two arms."""
 Global___VerdictReason: _TypeAlias = VerdictReason  # noqa: Y015
 
 class _CauseKind:

@@ -16,7 +16,7 @@ Data, all frozen, all with to_dict() and from_dict() in JSON types where they tr
     TrialPlan, MeasureOptions, Case, Params
     TrialHeader, Measurement, TrialResult (samples are integer nanoseconds for one launch)
     Statistics, MetricValue, Correctness, Warmup, Sampling, Ceilings, Environment, DeviceInfo, DeviceState, Timer
-    Outcome, StopReason, Phase, Mode, Backend, CacheKind, SampleFlag, Tier, DeviceKind, Better
+    Outcome, StopReason, Phase, Mode, Backend, CacheKind, SampleFlag, Flag, TrialFlag, Tier, DeviceKind, Better
 
 Add benchmarks:
     @benchmark(name=, suite=, summary=, parameters=, tiers=, device_tiers=, devices=, flops=, bytes=, tolerance=)
@@ -33,12 +33,14 @@ from tesserabench.bench.device.protocol import (
     ArrayDevice,
     Block,
     CacheUse,
+    CheckedInputs,
     ClosableWork,
     Device,
     DeviceInfo,
     DeviceState,
     Drill,
     KernelFacts,
+    PausingDevice,
     TellingWork,
     Timer,
     Timing,
@@ -48,6 +50,7 @@ from tesserabench.bench.device.protocol import (
 from tesserabench.bench.environment import engine_version
 from tesserabench.bench.errors import (
     BenchError,
+    BundleError,
     CaseFailure,
     DeviceUnavailable,
     InvalidOverride,
@@ -84,12 +87,14 @@ from tesserabench.bench.vocabulary import (
     Better,
     CacheKind,
     DeviceKind,
+    Flag,
     Mode,
     Outcome,
     Phase,
     SampleFlag,
     StopReason,
     Tier,
+    TrialFlag,
 )
 from tesserabench.bench.watch import Observer, SilentObserver
 
@@ -102,11 +107,13 @@ __all__ = [
     "Benchmark",
     "Better",
     "Block",
+    "BundleError",
     "CacheKind",
     "CacheUse",
     "Case",
     "CaseFailure",
     "Ceilings",
+    "CheckedInputs",
     "ClosableWork",
     "Correctness",
     "Device",
@@ -116,6 +123,7 @@ __all__ = [
     "DeviceUnavailable",
     "Drill",
     "Environment",
+    "Flag",
     "InvalidOverride",
     "InvalidPattern",
     "InvalidPlan",
@@ -129,6 +137,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "Params",
+    "PausingDevice",
     "Phase",
     "RegistrationError",
     "Registry",
@@ -145,6 +154,7 @@ __all__ = [
     "Timer",
     "Timing",
     "TimingOrder",
+    "TrialFlag",
     "TrialHeader",
     "TrialPlan",
     "TrialResult",

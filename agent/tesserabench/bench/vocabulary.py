@@ -131,3 +131,39 @@ class SampleFlag(IntFlag):
     """More than 1.5 interquartile ranges outside the quartiles (Tukey, Exploratory Data Analysis, 1977)."""
     SEVERE_OUTLIER = 8
     """More than 3 interquartile ranges outside the quartiles."""
+
+
+class Flag(StrEnum):
+    """Remarks that a measurement may carry: each says what to keep in mind when its numbers are read."""
+
+    DRILL = "drill"
+    """Slowed down on purpose, to test the alarm."""
+    WARMUP_INCOMPLETE = "warmup_incomplete"
+    """The warm-up ended at its cap, before the times were stationary."""
+    DRIFTING = "drifting"
+    """The times still moved when sampling ended."""
+    BIMODAL = "bimodal"
+    """The samples cluster at two levels or more: the median may jump from one to the other."""
+    LOW_CLOCK = "low_clock"
+    """More than one sample in twenty ran at a clock that was more than one per cent below the median clock."""
+    BELOW_FLOOR = "below_floor"
+    """A sample is so short that the timer's own floor is a large part of it."""
+    ESCAPED_WORK = "escaped_work"
+    """The host waited much longer than the timed regions lasted: work went on where the timer did not look."""
+    CACHE_UNKNOWN = "cache_unknown"
+    """Not every set of the rotation was used, or all of them together fit into the cache."""
+    ROTATION_SHORT = "rotation_short"
+    """The rotation has fewer sets than it should have: memory, or the most sets that are prepared, ran out."""
+    UNCHECKED = "unchecked"
+    """There is no reference: nothing says that the work was done right, or at all."""
+    RETRIED = "retried"
+    """Throttled at the first try; the numbers are those of a second one after a pause."""
+    NONDETERMINISTIC = "nondeterministic"
+    """Repeated launches over the same inputs gave different bits."""
+
+
+class TrialFlag(StrEnum):
+    """Remarks on a whole trial."""
+
+    ENVIRONMENT_DRIFT = "environment_drift"
+    """A ceiling was another one after the last case than before the first: something beside the work changed."""

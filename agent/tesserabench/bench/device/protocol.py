@@ -1,7 +1,7 @@
 """What a device must be able to do: prepare work, time it, and say what state it is in."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tesserabench.bench.vocabulary import Backend, CacheKind, DeviceKind, Mode, Phase
@@ -56,6 +56,14 @@ class ClosableWork(Protocol):
 
 
 @runtime_checkable
+class CheckedInputs(Protocol):
+    """A Workload that can tell whether something wrote over its inputs; `bench.inputs.checksum` does the work."""
+
+    def checksum(self) -> str:
+        """Return a digest of every input as the device holds it now."""
+
+
+@runtime_checkable
 class TellingWork(Protocol):
     """A Workload with metrics of its own beside those that its formulas give."""
 
@@ -78,6 +86,10 @@ class DeviceInfo:
     """Streaming multiprocessors, or processor cores the process may use."""
     cache_bytes: int | None = None
     """Last-level cache."""
+    peak_bandwidth: float | None = None
+    """Theoretical bandwidth of the memory in B/s: clock times bus width. Nothing that misses the cache beats it."""
+    peak_flops: Mapping[str, float] = field(default_factory=dict)
+    """Theoretical FLOP/s without sparsity, by dtype, at the highest clock of the multiprocessors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +251,14 @@ class Device(Protocol):
 
     def failure(self, error: Exception) -> Exception:
         """Translate an exception out of the work into a CaseFailure where its meaning is known, else return it."""
+
+
+@runtime_checkable
+class PausingDevice(Protocol):
+    """A Device whose time does not pass by itself."""
+
+    def pause(self, seconds: float) -> None:
+        """Let that much of its own time pass without any work."""
 
 
 class ArrayDevice(Device, Protocol):

@@ -10,6 +10,7 @@ BenchError                     reason: a stable word for programs; the text name
 │   ├── InvalidPlan
 │   └── NothingSelected
 ├── RegistrationError          a benchmark's declaration contradicts itself
+├── BundleError                a bundle of somebody's benchmarks cannot be loaded
 ├── DeviceUnavailable          the device cannot be opened on this machine
 │   └── UnknownDevice
 ├── ScenarioError              a simulated device's script is wrong
@@ -77,6 +78,17 @@ class RegistrationError(BenchError):
     """A benchmark or suite was declared in a way that cannot work."""
 
     reason = "invalid_registration"
+
+
+class BundleError(BenchError):
+    """A bundle cannot be loaded; `place` is the file, with the line where it is known."""
+
+    reason = "invalid_bundle"
+
+    def __init__(self, message: str, *, place: str = "") -> None:
+        super().__init__(f"{place}: {message}" if place else message)
+        self.place = place
+        self.message = message
 
 
 class DeviceUnavailable(BenchError):  # noqa: N818 - see UnknownSuite

@@ -32,6 +32,15 @@ def normal(xp: Any, count: int, dtype: str, *, seed: int, stream: int = 0) -> An
     return values
 
 
+def integers(xp: Any, count: int, dtype: str, *, below: int, seed: int, stream: int = 0) -> Any:
+    """Return `count` evenly distributed whole numbers from 0 to below `below`, at most 2**53."""
+    values = xp.empty(count, dtype=dtype)
+    for start in range(0, count, CHUNK):
+        stop = min(count, start + CHUNK)
+        values[start:stop] = xp.floor(_unit(xp, start, stop, _key(seed, stream)) * below)
+    return values
+
+
 def _key(seed: int, stream: int) -> int:
     return ((seed * 0xD1342543DE82EF95) ^ (stream * 0x2545F4914F6CDD1D) ^ _GOLDEN) & _MASK
 

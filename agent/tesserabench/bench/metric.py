@@ -91,5 +91,9 @@ ALGORITHM_BANDWIDTH = Metric(name="algorithm_bandwidth", unit="B/s", better=Bett
 """Payload of a collective, divided by its time."""
 BUS_BANDWIDTH = Metric(name="bus_bandwidth", unit="B/s", better=Better.HIGHER)
 """Algorithm bandwidth times the collective's factor: comparable over numbers of ranks."""
+ITEM_TIME = Metric(name="item_time", unit="ns", better=Better.LOWER)
+"""Time divided by the items of the benchmark: what one of many launches, nodes or records costs."""
+PAYLOAD_BANDWIDTH = Metric(name="payload_bandwidth", unit="B/s", better=Better.HIGHER)
+"""Bytes that arrived, divided by the time; each byte counts once, also where two memories move it."""
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -180,7 +180,7 @@ def test_broken_pattern_and_unknown_tier_are_refused(grid: Suite) -> None:
 def test_unknown_names_come_with_near_matches() -> None:
     with pytest.raises(UnknownSuite, match=r"suite 'gem' is unknown; did you mean 'gemm'\?"):
         find_suite("gem")
-    with pytest.raises(UnknownSuite, match="suite 'zzz' is unknown; known: core, fft, gemm, memory"):
+    with pytest.raises(UnknownSuite, match=r"suite 'zzz' is unknown; known: .*fft, .*gemm, .*memory"):
         find_suite("zzz")
     with pytest.raises(UnknownBenchmark, match="did you mean 'memory/copy' or"):
         find_benchmark("memory/cpoy")
@@ -189,7 +189,7 @@ def test_unknown_names_come_with_near_matches() -> None:
 @pytest.mark.parametrize("kind", DeviceKind)
 @pytest.mark.parametrize("tier", Tier)
 def test_every_installed_benchmark_has_cases_on_every_device_it_supports(kind: DeviceKind, tier: Tier) -> None:
-    for suite in suites():
+    for suite in (suite for suite in suites() if kind in suite.devices):
         found = {case.benchmark for case in expand(suite, tier=tier, device_kind=kind)}
         assert found == {item.name for item in suite.benchmarks if kind in item.devices}
 

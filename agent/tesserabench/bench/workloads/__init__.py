@@ -3,6 +3,6 @@
 A module declares a suite; the module of the same name with `_work` holds what needs NumPy.
 """
 
-from tesserabench.bench.workloads import core, fft, gemm, memory
+from tesserabench.bench.workloads import compiler, core, fft, gemm, latency, memory, transfer
 
-__all__ = ["core", "fft", "gemm", "memory"]
+__all__ = ["compiler", "core", "fft", "gemm", "latency", "memory", "transfer"]

@@ -11,7 +11,8 @@ BLOCKS_PER_PROCESSOR = 16
 ELEMENTS = {"float32": "float", "float64": "double"}
 
 
-def _grid(device: ArrayDevice) -> tuple[int]:
+def grid_of(device: ArrayDevice) -> tuple[int]:
+    """Return as many blocks as keep every multiprocessor full, whatever the length of the arrays."""
     return ((device.info.processors or 1) * BLOCKS_PER_PROCESSOR,)
 
 
@@ -21,7 +22,7 @@ class CudaCopy(Copy):
     def __init__(self, device: ArrayDevice, params: Params, seed: int) -> None:
         super().__init__(device, params, seed)
         self._kernel: Any = device.kernel("copy", "copy", defines={"ELEMENT": ELEMENTS[params.text("dtype")]})
-        self._grid = _grid(device)
+        self._grid = grid_of(device)
         self._count = self.xp.uint64(params.integer("n"))
 
     def launch(self) -> None:
@@ -36,7 +37,7 @@ class CudaTriad(Triad):
         super().__init__(device, params, seed)
         dtype = params.text("dtype")
         self._kernel: Any = device.kernel("triad", "triad", defines={"ELEMENT": ELEMENTS[dtype]})
-        self._grid = _grid(device)
+        self._grid = grid_of(device)
         self._scalar = self.xp.dtype(dtype).type(SCALAR)
         self._count = self.xp.uint64(params.integer("n"))
 
@@ -52,7 +53,7 @@ class CudaReduction(Reduction):
         super().__init__(device, params, seed)
         dtype = params.text("dtype")
         self._kernel: Any = device.kernel("reduction", "reduction", defines={"ELEMENT": ELEMENTS[dtype]})
-        self._grid = _grid(device)
+        self._grid = grid_of(device)
         self._partial: Any = self.xp.empty(self._grid[0], dtype=dtype)
         self._count = self.xp.uint64(params.integer("n"))
         self._partials = self.xp.uint64(self._grid[0])

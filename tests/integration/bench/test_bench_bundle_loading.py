@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 from tesserabench.bench import INSTALLED, DeviceKind, Outcome, Tier, open_device, run_locally
-from tesserabench.bench.bundle import BundleError, cuda_source, find_bundle, load_bundle
+from tesserabench.bench.bundle import (
+    BundleError,
+    cuda_source,
+    find_bundle,
+    installed_bundles,
+    load_bundle,
+    load_installed,
+)
 
 MANIFEST = """\
 schema = 1
@@ -257,3 +264,54 @@ def test_include_that_cannot_be_followed_names_its_line(files: dict[str, str], s
     with pytest.raises(BundleError) as caught:
         cuda_source(folder / "a.cu")
     assert says in str(caught.value)
+
+
+PLAIN = """\
+from tesserabench.bench import benchmark
+from tesserabench.bench.workloads.bare import BareWork
+
+
+@benchmark(name="call", summary="a call", parameters={"n": (1,)})
+def call(device, params, seed):
+    return BareWork(lambda: None)
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of installed packages that offers `plain`, `held` (with a manifest) and `gone`."""
+    site = tmp_path / "site"
+    (site / "plain_package").mkdir(parents=True)
+    (site / "plain_package" / "__init__.py").write_text(PLAIN)
+    make(site / "held_package")
+    (site / "held_package" / "__init__.py").write_text("")
+    about = site / "offered-1.5.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.5\n")
+    (about / "entry_points.txt").write_text(
+        "[tesserabench.benchmarks]\nplain = plain_package\nheld = held_package\ngone = gone_package\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    return site
+
+
+def test_installed_package_offers_benchmarks_by_an_entry_point(installed: Path) -> None:
+    assert installed_bundles() == ("gone", "held", "plain")
+    bundle = load_installed("plain")
+    assert (bundle.suites, bundle.version) == (("plain",), "1.5")
+    assert bundle.registry.find_benchmark("plain/call").summary == "a call"
+    assert bundle.registry.facts["bundle.version"] == "1.5"
+    again = find_bundle("plain")
+    assert again is not None
+    assert again.registry.find_benchmark("plain/call") is not bundle.registry.find_benchmark("plain/call")
+    assert load_installed("held").name == "mine"
+
+
+def test_broken_entry_point_is_one_sentence(installed: Path) -> None:
+    with pytest.raises(BundleError, match="entry point gone = gone_package: names a module that is not there"):
+        load_installed("gone")
+    with pytest.raises(BundleError, match="did you mean 'plain'"):
+        load_installed("plane")
+    (installed / "plain_package" / "__init__.py").write_text("x = 1\nraise OSError('no disk')\n")
+    with pytest.raises(BundleError, match=r"__init__\.py:2: raises OSError while it is imported: no disk"):
+        load_installed("plain")

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from tesserabench.bench.definition import Axes
 
 DEVICES = (DeviceKind.CUDA, DeviceKind.SIMULATED)
+LIMITS = {"float16": 3e-3, "float32": 1e-5, "float64": 1e-12}
+"""Largest relative error of an output, by its dtype, as for the installed benchmarks; whole numbers must be equal."""
 
 
 def benchmark_of(declared: Declared, manifest: "Manifest") -> Benchmark:
     """Return the benchmark; its work is prepared on CUDA devices, and priced by its formulas on simulated ones."""
-    tolerance = declared.tolerance
     return Benchmark(
         name=f"{manifest.name}/{declared.name}",
         suite=manifest.name,
@@ -34,12 +35,19 @@ def benchmark_of(declared: Declared, manifest: "Manifest") -> Benchmark:
         flops=_count(declared, "flops", declared.flops),
         bytes=_count(declared, "bytes", declared.bytes),
         items=_count(declared, "items", declared.items),
-        tolerance=None if tolerance is None else lambda _: tolerance,
+        tolerance=lambda params: _tolerance(declared, params),
         version=declared.version,
         mode=Mode(declared.mode),
         modes=frozenset(Mode(mode) for mode in declared.modes) | {Mode(declared.mode)},
         inputs=" ".join(sorted({item.distribution for item in declared.inputs})) or "none",
     )
+
+
+def _tolerance(declared: Declared, params: Params) -> float:
+    """Return the manifest's limit, else that of the least precise output."""
+    if declared.tolerance is not None:
+        return declared.tolerance
+    return max(LIMITS.get(item.dtype_of(params), 0.0) for item in declared.outputs)
 
 
 def _by_tier(tiers: "Mapping[str, Axes]") -> "dict[Tier, Axes]":

@@ -44,19 +44,42 @@ def make_input(xp: Any, argument: Argument, params: Params, seed: int, stream: i
     return found.reshape(shape)
 
 
-class DeclaredWork:
-    """One case of a declared kernel."""
+class DeclaredArrays:
+    """The arguments of one case of a declared kernel, in any array library, and what its formulas make of them."""
+
+    def __init__(self, declared: Declared, xp: Any, params: Params, seed: int) -> None:
+        self.xp, self.declared, self.params = xp, declared, params
+        self.arrays: dict[str, Any] = {}
+        for stream, item in enumerate(declared.inputs):
+            self.arrays[item.name] = make_input(xp, item, params, seed, stream)
+        for item in declared.outputs:
+            self.arrays[item.name] = xp.empty(shape_of(item, params), dtype=item.dtype_of(params))
+        self.scalars = {item.name: _scalar(item, params) for item in declared.arguments if item.role == "scalar"}
+
+    def formulas(self) -> "dict[str, npt.NDArray[Any]]":
+        """Return every output by its formula in float64, whole and of the output's shape."""
+        inputs = {item.name: _wide(to_host(self.arrays[item.name])) for item in self.declared.inputs}
+        names = {**self.params, **{name: value.item() for name, value in self.scalars.items()}, **inputs}
+        functions = array_functions()
+        found: dict[str, npt.NDArray[Any]] = {}
+        for item in self.declared.outputs:
+            value = np.asarray(self.declared.reference[item.name].value(names, functions))
+            wanted = self.arrays[item.name].shape
+            if value.shape != wanted and value.size != int(np.prod(wanted)):
+                raise ExpressionError(
+                    f"the reference of {item.name!r} has the shape {value.shape}, but the output has {wanted}"
+                )
+            found[item.name] = value.reshape(wanted)
+        return found
+
+
+class DeclaredWork(DeclaredArrays):
+    """One case of a declared kernel on a CUDA device."""
 
     def __init__(self, declared: Declared, folder: Path, device: ArrayDevice, params: Params, seed: int) -> None:
-        self._xp, self._declared, self._params, self._device = device.xp, declared, params, device
-        self._folder = folder
-        self._arrays: dict[str, Any] = {}
-        for stream, item in enumerate(declared.inputs):
-            self._arrays[item.name] = make_input(device.xp, item, params, seed, stream)
-        for item in declared.outputs:
-            self._arrays[item.name] = device.xp.empty(shape_of(item, params), dtype=item.dtype_of(params))
-        self._scalars = {item.name: _scalar(item, params) for item in declared.arguments if item.role == "scalar"}
-        self._call = self._ready(declared.kernel, self._arrays)
+        super().__init__(declared, device.xp, params, seed)
+        self._device, self._folder = device, folder
+        self._call = self._ready(declared.kernel, self.arrays)
 
     def launch(self) -> None:
         """Enqueue the kernel once."""
@@ -64,54 +87,38 @@ class DeclaredWork:
 
     def poison(self) -> None:
         """Fill every output with NaN patterns."""
-        for item in self._declared.outputs:
-            poison(self._arrays[item.name].reshape(-1))
+        for item in self.declared.outputs:
+            poison(self.arrays[item.name].reshape(-1))
 
     def outputs(self) -> "HostArrays":
         """Return the checked elements of every output, and how many of all are not finite."""
         found: dict[str, npt.NDArray[np.generic]] = {}
-        for item in self._declared.outputs:
-            flat = self._arrays[item.name].reshape(-1)
-            found[item.name] = pick(self._xp, flat)
+        for item in self.declared.outputs:
+            flat = self.arrays[item.name].reshape(-1)
+            found[item.name] = pick(self.xp, flat)
             if flat.dtype.kind == "f":
-                found[f"{item.name}.unwritten"] = unwritten(self._xp, flat)
+                found[f"{item.name}.unwritten"] = unwritten(self.xp, flat)
         return found
 
     def reference(self) -> "HostArrays":
         """Return the same from the formulas in float64 on the host, or from the reference kernel."""
-        kernel = self._declared.reference_kernel
+        kernel = self.declared.reference_kernel
         exact = self.formulas() if kernel is None else self._kernel_reference(kernel)
         found: dict[str, npt.NDArray[np.generic]] = {}
-        for item in self._declared.outputs:
+        for item in self.declared.outputs:
             found[item.name] = pick(np, exact[item.name].reshape(-1))
-            if self._arrays[item.name].dtype.kind == "f":
+            if self.arrays[item.name].dtype.kind == "f":
                 found[f"{item.name}.unwritten"] = np.zeros(1)
         return found
 
-    def formulas(self) -> "dict[str, npt.NDArray[Any]]":
-        """Return every output by its formula, whole and of the output's shape."""
-        inputs = {item.name: _wide(to_host(self._arrays[item.name])) for item in self._declared.inputs}
-        names = {**self._params, **{name: value.item() for name, value in self._scalars.items()}, **inputs}
-        functions = array_functions()
-        found: dict[str, npt.NDArray[Any]] = {}
-        for item in self._declared.outputs:
-            value = np.asarray(self._declared.reference[item.name].value(names, functions))
-            wanted = self._arrays[item.name].shape
-            if value.size != int(np.prod(wanted)):
-                raise ExpressionError(
-                    f"the reference of {item.name!r} has the shape {value.shape}, but the output has {wanted}"
-                )
-            found[item.name] = value.reshape(wanted)
-        return found
-
     def _kernel_reference(self, kernel: DeclaredKernel) -> "dict[str, npt.NDArray[Any]]":
-        arrays = dict(self._arrays)
-        for item in self._declared.outputs:
-            arrays[item.name] = self._xp.empty_like(self._arrays[item.name])
+        arrays = dict(self.arrays)
+        for item in self.declared.outputs:
+            arrays[item.name] = self.xp.empty_like(self.arrays[item.name])
             poison(arrays[item.name].reshape(-1))
         self._ready(kernel, arrays)()
         self._device.synchronize()
-        return {item.name: _wide(to_host(arrays[item.name])) for item in self._declared.outputs}
+        return {item.name: _wide(to_host(arrays[item.name])) for item in self.declared.outputs}
 
     def _ready(self, kernel: DeclaredKernel, arrays: dict[str, Any]) -> Any:
         compiled = self._device.compile(
@@ -119,12 +126,11 @@ class DeclaredWork:
             kernel.function,
             name=kernel.source,
             options=kernel.options,
-            defines=kernel.definitions(self._params),
+            defines=kernel.definitions(self.params),
         )
-        grid, block, shared = kernel.launch_shape(self._params)
+        grid, block, shared = kernel.launch_shape(self.params)
         arguments = tuple(
-            self._scalars[item.name] if item.role == "scalar" else arrays[item.name]
-            for item in self._declared.arguments
+            self.scalars[item.name] if item.role == "scalar" else arrays[item.name] for item in self.declared.arguments
         )
         return lambda: compiled(grid, block, arguments, shared_mem=shared)
 
@@ -135,5 +141,5 @@ def _scalar(argument: Argument, params: Params) -> Any:
 
 
 def _wide(array: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
-    """Return floats as float64, and whole numbers as they are wide enough."""
+    """Return floats as float64, and whole numbers as int64."""
     return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)

@@ -4,7 +4,7 @@ import importlib.util
 import itertools
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
@@ -83,13 +83,15 @@ def load_installed(name: str) -> Bundle:
     if name not in found:
         raise BundleError(f"no installed package offers benchmarks named {name!r}; {nearest(name, found)}")
     entry = found[name]
-    folder = _folder_of(entry)
-    if (folder / FILE_NAME).is_file():
-        return load_bundle(folder)
-    version = entry.dist.version if entry.dist is not None else ""
-    registry = _registry(name, f"benchmarks of {entry.module}", version, digest_of(folder))
-    for known in [item for item in sys.modules if item == entry.module or item.startswith(f"{entry.module}.")]:
+    top = entry.module.partition(".")[0]
+    for known in [item for item in sys.modules if item == top or item.startswith(f"{top}.")]:
         del sys.modules[known]  # what it declared to an earlier registry must be declared again
+    home = _home_of(entry, top)
+    folder = home if home.is_dir() else home.parent
+    if home.is_dir() and (home / FILE_NAME).is_file():
+        return load_bundle(home)
+    version = entry.dist.version if entry.dist is not None else ""
+    registry = _registry(name, f"benchmarks of {entry.module}", version, digest_of(home))
     place = f"entry point {entry.name} = {entry.value}"
     with collecting(registry), _errors_of(place):
         try:
@@ -181,19 +183,14 @@ def _import_error(error: BaseException, folder: Path, place: str) -> BundleError
     return BundleError(f"raises {type(error).__name__} while it is imported: {error}", place=place)
 
 
-def _folder_of(entry: EntryPoint) -> Path:
+def _home_of(entry: EntryPoint, top: str) -> Path:
+    """Return the package's folder, or the file of a module that is no package, without importing either."""
     place = f"entry point {entry.name} = {entry.value}"
-    try:
-        spec = importlib.util.find_spec(entry.module)
-    except (ImportError, ValueError) as error:
-        raise BundleError(f"cannot be found ({error}); reinstall its package", place=place) from None
+    spec = importlib.util.find_spec(top)
     if spec is None or not (spec.origin or spec.submodule_search_locations):
         raise BundleError("names a module that is not there; reinstall its package", place=place)
-    if spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations))).resolve()
-    return Path(str(spec.origin)).resolve().parent
-
-
-def facts_of(bundle: Bundle) -> Mapping[str, str]:
-    """Return what identifies the bundle, as texts."""
-    return {name: str(value) for name, value in bundle.registry.facts.items()}
+    if not spec.submodule_search_locations:
+        return Path(str(spec.origin)).resolve()
+    folder = Path(next(iter(spec.submodule_search_locations))).resolve()
+    inner = folder.joinpath(*entry.module.split(".")[1:])
+    return inner if inner.is_dir() else folder

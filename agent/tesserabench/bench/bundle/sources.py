@@ -21,7 +21,7 @@ _ONCE = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once\b", re.MULTILINE)
 
 
 def digest_of(folder: Path) -> str:
-    """Return the SHA-256 over names and contents of a bundle's files, as 64 hexadecimal digits.
+    """Return the SHA-256 over names and contents of a bundle's files (or of one file), as 64 hexadecimal digits.
 
     Hidden files, caches and files with other endings, such as results, do not count.
     """
@@ -38,13 +38,15 @@ def digest_of(folder: Path) -> str:
                 f"bundle {folder} has more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB; "
                 "keep what is not part of it elsewhere"
             )
-        name = path.relative_to(folder).as_posix()
+        name = path.relative_to(folder if folder.is_dir() else folder.parent).as_posix()
         total.update(f"{name}\0{len(content)}\0".encode())
         total.update(content)
     return total.hexdigest()
 
 
 def _counted(folder: Path) -> Iterator[Path]:
+    if folder.is_file():
+        yield folder
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)

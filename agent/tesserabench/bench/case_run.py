@@ -1,24 +1,27 @@
 """One case from preparation to result: prepare, verify, warm up, measure, check again, derive."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tesserabench.bench.case import Case
+from tesserabench.bench.case_work import CaseWork
 from tesserabench.bench.definition import Benchmark
-from tesserabench.bench.derive import derive_metrics, implausible
-from tesserabench.bench.device.protocol import Device, DeviceState, Workload
+from tesserabench.bench.derive import Work, derive_cycles, derive_facts, derive_metrics, implausible
+from tesserabench.bench.device.protocol import Device, TellingWork
 from tesserabench.bench.errors import CaseFailure
-from tesserabench.bench.measurement import Ceilings, Correctness, Measurement, Warmup
+from tesserabench.bench.measurement import Ceilings, Measurement
+from tesserabench.bench.metric import MetricValue
 from tesserabench.bench.plan import TrialPlan
-from tesserabench.bench.timing.sampling import Taken, collector_paused, take_samples, warm_up
-from tesserabench.bench.timing.statistics import summarise
-from tesserabench.bench.verification import compare, limit_of, require, verify
-from tesserabench.bench.vocabulary import Outcome, Phase, StopReason
+from tesserabench.bench.timing.sample_flags import flag_samples, is_low_clock
+from tesserabench.bench.timing.sampling import Taken, collector_paused, sustain, take_samples
+from tesserabench.bench.timing.statistics import Statistics, summarise
+from tesserabench.bench.timing.throttling import Throttling, cool_down, judge
+from tesserabench.bench.vocabulary import CacheKind, Flag, Mode, Outcome, Phase, StopReason
 from tesserabench.bench.watch import Watch
 
-if TYPE_CHECKING:
-    from tesserabench.bench.device.protocol import HostArrays
+FLOORS = 5
+"""A sample shorter than this many times what an empty timed region reads is flagged."""
 
 
 class CaseRun:
@@ -38,6 +41,7 @@ class CaseRun:
         self._plan, self._case, self._benchmark = plan, case, benchmark
         self._device, self._ceilings, self._watch = device, ceilings, watch
         self._phase = Phase.PREPARE
+        self._throttling = Throttling()
         dtype = case.params.get("dtype")
         self._found = Measurement(
             case=case,
@@ -49,131 +53,162 @@ class CaseRun:
             position=position,
             started_monotonic_ns=time.monotonic_ns(),
         )
+        self._work = CaseWork(
+            device=device,
+            benchmark=benchmark,
+            case=case,
+            mode=self._found.mode,
+            seed=plan.seed,
+            options=plan.options,
+            keep_going=watch.keep_going,
+        )
 
     def measure(self) -> tuple[Measurement, bool]:
         """Return the measurement, and whether nothing more can be measured in this trial."""
-        fatal = False
+        fatal = self._guarded(self._run)
+        self._found = replace(self._found, correctness=self._work.correctness)
+        fatal = self._guarded(self._work.close) or fatal
+        return replace(self._found, ended_monotonic_ns=time.monotonic_ns()), fatal
+
+    def _guarded(self, step: Callable[[], None]) -> bool:
+        """Run a step; what it raises becomes the outcome. Return whether the trial is over."""
         try:
-            self._run()
+            step()
         except KeyboardInterrupt:
             self._fail(Outcome.INTERRUPTED, "the process was interrupted; run it again")
-            fatal = True
+            return True
         except Exception as error:  # noqa: BLE001 - whatever a benchmark raises is its case's outcome, not the trial's end
             failure = self._device.failure(error)
             if isinstance(failure, CaseFailure):
                 self._fail(failure.outcome, str(failure))
-                fatal = failure.fatal
-            else:
-                self._fail(Outcome.HARNESS_ERROR, self._describe(error))
-        return replace(self._found, ended_monotonic_ns=time.monotonic_ns()), fatal
+                return failure.fatal
+            self._fail(Outcome.HARNESS_ERROR, self._describe(error))
+        return False
 
     def _run(self) -> None:
-        workload = self._prepare()
-        limit = limit_of(self._benchmark, self._case)
+        self._enter(Phase.PREPARE)
+        self._work.prepare()
         self._enter(Phase.VERIFY)
-        reference = workload.reference()
-        checked = verify(self._device, workload, reference, limit)
-        self._found = replace(self._found, correctness=checked)
-        require(checked, "before measuring")
+        self._work.verify()
         with collector_paused():
-            warmup, launch_ns = self._warm_up(workload)
-            taken = self._sample(workload, launch_ns)
-        self._recheck(workload, reference, checked)
-        self._conclude(taken, warmup)
+            self._enter(Phase.WARMUP)
+            warmup = self._work.warm_up()
+            self._found = replace(self._found, warmup=warmup)
+            self._enter(Phase.MEASURE)
+            taken = self._sample()
+        self._work.verifier.require("after measuring")
+        self._work.verifier.require_intact_inputs()
+        self._conclude(taken)
 
     def _enter(self, phase: Phase) -> None:
         self._watch.keep_going()
         self._phase = phase
-        self._watch.observer.phase(self._case, phase, self._plan.options.budget_of(phase))
+        self._watch.observer.phase(self._case, phase, self._plan.options.budget_of(phase, self._found.mode))
         self._device.begin(self._case, phase)
 
-    def _prepare(self) -> Workload:
-        self._enter(Phase.PREPARE)
-        kind = self._device.info.kind
-        if kind not in self._benchmark.devices:
-            supported = ", ".join(self._benchmark.devices)
-            raise CaseFailure(
-                Outcome.UNSUPPORTED, f"{self._benchmark.name} does not run on {kind}; it runs on: {supported}"
-            )
-        state = self._device.state()
-        if self._plan.options.require_idle and state.foreign_processes:
-            raise CaseFailure(
-                Outcome.BUSY,
-                f"{state.foreign_processes} other process(es) compute on the device; wait until it is idle, "
-                "or set require_idle to false and accept disturbed times",
-            )
-        return self._device.prepare(self._benchmark, self._case, self._plan.seed)
-
-    def _warm_up(self, workload: Workload) -> tuple[Warmup, int]:
-        self._enter(Phase.WARMUP)
-        return warm_up(self._device, workload, self._found.mode, self._plan.options, self._watch.keep_going)
-
-    def _sample(self, workload: Workload, launch_ns: int) -> Taken:
-        self._enter(Phase.MEASURE)
-        before = self._device.state()
-        self._found = replace(self._found, state_before=before, measuring_monotonic_ns=time.monotonic_ns())
-        taken = take_samples(
-            device=self._device,
-            workload=workload,
-            mode=self._found.mode,
-            options=self._plan.options,
-            launch_ns=launch_ns,
-            drill_factor=self._plan.options.drill.get(self._benchmark.name),
-            keep_going=self._watch.keep_going,
-        )
-        after = self._device.state()
-        self._found = replace(
-            self._found,
-            state_after=after,
-            samples=taken.samples,
-            sampling=taken.sampling,
-            statistics=summarise(taken.samples),
-        )
-        self._require_unthrottled(before, after, taken)
+    def _sample(self) -> Taken:
+        """Take samples, a second time after a pause where the device was too hot at the first."""
+        taken = self._try()
+        if self._throttling.thermal:
+            cool_down(self._work.setup, self._found.state_before)
+            self._throttling = replace(self._throttling, retried=True)
+            taken = self._try()
+        if self._throttling.reason:
+            raise CaseFailure(Outcome.THROTTLED, self._throttling.reason)
         return taken
 
-    def _require_unthrottled(self, before: DeviceState, after: DeviceState, taken: Taken) -> None:
-        if before.throttled_ns is None or after.throttled_ns is None or taken.sampling.elapsed_seconds <= 0:
-            return
-        fraction = (after.throttled_ns - before.throttled_ns) / 1e9 / taken.sampling.elapsed_seconds
-        if fraction > self._plan.options.throttle_limit:
-            raise CaseFailure(
-                Outcome.THROTTLED,
-                f"the device was throttled for {fraction:.1%} of the measured time "
-                f"(limit {self._plan.options.throttle_limit:.1%}, reason: {after.throttle_reason or 'unknown'}); "
-                "let it cool down or check its power and cooling",
-            )
+    def _try(self) -> Taken:
+        before = self._device.state()
+        take = sustain if self._found.mode is Mode.SUSTAINED else take_samples
+        taken = take(self._work.setup, self._work.armed, self._work.verifier)
+        after = self._device.state()
+        statistics = summarise(taken.samples)
+        retried = self._throttling.retried
+        self._found = replace(
+            self._found,
+            state_before=before,
+            state_after=after,
+            samples=taken.samples,
+            clock_mhz=taken.clock_mhz,
+            offset_us=taken.offset_us,
+            block=taken.block,
+            sample_flags=flag_samples(taken.samples, statistics, taken.clock_mhz, retried=retried),
+            sampling=taken.sampling,
+            statistics=statistics,
+            measuring_monotonic_ns=taken.measuring_monotonic_ns,
+            measured_monotonic_ns=taken.measured_monotonic_ns,
+        )
+        found = judge(before, after, taken.sampling.elapsed_seconds, self._plan.options.throttle_limit)
+        self._throttling = replace(found, retried=retried)
+        return taken
 
-    def _recheck(self, workload: Workload, reference: "HostArrays", opening: Correctness) -> None:
-        """Check what the last timed launch left behind: a race may spare the first launch."""
-        self._device.synchronize()
-        last = compare(workload.outputs(), reference, opening.limit, poisoned=False)
-        if not last.passed:
-            self._found = replace(self._found, correctness=last)
-        require(last, "after measuring")
-
-    def _conclude(self, taken: Taken, warmup: Warmup) -> None:
+    def _conclude(self, taken: Taken) -> None:
         statistics = self._found.statistics
         assert statistics is not None, "samples are summarised where they are taken"
-        flops = self._benchmark.flops(self._case.params) if self._benchmark.flops else None
-        size = self._benchmark.bytes(self._case.params) if self._benchmark.bytes else None
-        reason = implausible(statistics.median, self._found.dtype, flops, self._ceilings)
-        marks = {
-            "drill": self._benchmark.name in self._plan.options.drill,
-            "warmup_incomplete": not warmup.complete,
-            "drifting": taken.sampling.stop_reason is StopReason.DRIFTING,
-        }
+        benchmark, params = self._benchmark, self._case.params
+        work = Work(
+            dtype=self._found.dtype,
+            flops=benchmark.flops(params) if benchmark.flops else None,
+            bytes=benchmark.bytes(params) if benchmark.bytes else None,
+            items=benchmark.items(params) if benchmark.items else None,
+        )
+        flags = self._flags(taken, statistics)
+        sampling = taken.sampling
+        if Flag.CACHE_UNKNOWN in flags:
+            sampling = replace(sampling, cache=replace(sampling.cache, kind=CacheKind.UNKNOWN))
+        reason = implausible(statistics.median, work, self._ceilings, self._device.info)
+        if taken.escaped:
+            reason = (
+                "the host waited far longer than the timed regions lasted: work went on where the timer did not look, "
+                "on another stream or after the launch; let `launch` enqueue everything on the current stream"
+            )
         self._found = replace(
             self._found,
             outcome=Outcome.IMPLAUSIBLE if reason else Outcome.OK,
             reason=reason or "",
             failed_phase=Phase.MEASURE if reason else None,
-            warmup=warmup,
-            metrics=derive_metrics(statistics, self._found.dtype, flops, size, self._ceilings),
-            flops=flops,
-            bytes=size,
-            flags=tuple(name for name, holds in marks.items() if holds),
+            sampling=sampling,
+            kernels=self._device.kernels(),
+            flops=work.flops,
+            bytes=work.bytes,
+            items=work.items,
+            flags=flags,
         )
+        self._found = replace(self._found, metrics=self._metrics(statistics, work))
+
+    def _metrics(self, statistics: Statistics, work: Work) -> tuple[MetricValue, ...]:
+        found, armed = self._found, self._work.armed
+        workload = self._work.sets.workloads[0]
+        return (
+            *derive_metrics(statistics, work, self._ceilings),
+            *derive_cycles(statistics, found.samples, found.clock_mhz),
+            *(workload.metrics(statistics) if isinstance(workload, TellingWork) else ()),
+            *derive_facts(
+                self._work.correctness, self._work.determinism, found.kernels, armed.first_ns / statistics.median
+            ),
+        )
+
+    def _flags(self, taken: Taken, statistics: Statistics) -> tuple[str, ...]:
+        work, sampling = self._work, taken.sampling
+        rotating = self._found.mode is Mode.ROTATING
+        marks = {
+            Flag.DRILL: self._benchmark.name in self._plan.options.drill,
+            Flag.WARMUP_INCOMPLETE: self._found.warmup is not None and not self._found.warmup.complete,
+            Flag.DRIFTING: sampling.stop_reason is StopReason.DRIFTING,
+            Flag.BIMODAL: (statistics.mode_count or 1) > 1,
+            Flag.LOW_CLOCK: is_low_clock(self._found.sample_flags),
+            Flag.BELOW_FLOOR: statistics.median * sampling.iterations < FLOORS * sampling.timer.floor_ns,
+            Flag.ESCAPED_WORK: taken.escaped,
+            # Where outputs cannot tell whether a set was visited, nobody knows: only a count of zero clears it.
+            Flag.CACHE_UNKNOWN: rotating and (work.sets.cached or work.verifier.unvisited() != 0),
+            Flag.ROTATION_SHORT: rotating and work.sets.short,
+            Flag.UNCHECKED: not work.verifier.checked,
+            Flag.RETRIED: self._throttling.retried,
+            Flag.POWER_LIMITED: self._throttling.power_limited and self._found.mode is not Mode.SUSTAINED,
+            Flag.NONDETERMINISTIC: work.determinism is not None and work.determinism < 1,
+        }
+        raised = [flag.value for flag, holds in marks.items() if holds]
+        return tuple(dict.fromkeys([*raised, *work.armed.timing.remarks]))
 
     def _fail(self, outcome: Outcome, reason: str) -> None:
         self._found = replace(self._found, outcome=outcome, reason=reason, failed_phase=self._phase)

@@ -23,6 +23,10 @@ class Correctness:
     passed: bool
     poisoned: bool
     """Whether the outputs were filled with NaN patterns before the run that was checked."""
+    max_abs_error: float | None = None
+    """Largest absolute difference from the reference."""
+    outside_tolerance: float | None = None
+    """Share of the compared elements that are off by more than they may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,8 @@ NUMERIC_ERROR = Metric(name="numeric_error", unit="1", better=Better.LOWER)
 MAX_ABS_ERROR = Metric(name="max_abs_error", unit="1", better=Better.LOWER)
 """Largest absolute difference from the reference."""
 OUTSIDE_TOLERANCE = Metric(name="outside_tolerance", unit="1", better=Better.LOWER)
-"""Share of the compared elements whose own relative error is above the limit."""
+"""Share of the compared elements off by more than the limit times their own size or the root mean square of all,
+whichever is larger."""
 DETERMINISM = Metric(name="determinism", unit="1", better=Better.HIGHER)
 """Share of repeated launches whose outputs equal the first one's bit by bit."""
 REGISTERS = Metric(name="registers", unit="1", better=Better.LOWER)
@@ -86,7 +87,7 @@ OCCUPANCY = Metric(name="occupancy", unit="1", better=Better.HIGHER)
 COMPILE_TIME = Metric(name="compile_time", unit="ns", better=Better.LOWER)
 """Time to compile the kernels; absent when they came from a cache."""
 FIRST_RATIO = Metric(name="first_ratio", unit="1", better=Better.LOWER)
-"""The first launch over the median: what a caller who launches once pays."""
+"""The first launch of the warm-up over the median: what a caller who launches once pays, compilation left out."""
 ALGORITHM_BANDWIDTH = Metric(name="algorithm_bandwidth", unit="B/s", better=Better.HIGHER)
 """Payload of a collective, divided by its time."""
 BUS_BANDWIDTH = Metric(name="bus_bandwidth", unit="B/s", better=Better.HIGHER)

@@ -79,12 +79,14 @@ class MeasureOptions:
         """Return the defaults of a tier: smoke in about a second a case, nightly as precise as its budget allows."""
         return _BY_TIER[parse_tier(tier)]
 
-    def budget_of(self, phase: Phase) -> float:
-        """Return after how many seconds a watcher may take a phase for hung, in seconds."""
+    def budget_of(self, phase: Phase, mode: Mode | None = None) -> float:
+        """Return after how many seconds a watcher may take a phase of a mode for hung, in seconds."""
         if phase is Phase.WARMUP:
-            return self.setup_budget_seconds + self.warmup_cap_seconds
+            cap = self.sustained_warmup_cap_seconds if mode is Mode.SUSTAINED else self.warmup_cap_seconds
+            return self.setup_budget_seconds + cap
         if phase is Phase.MEASURE:
-            return 3 * self.budget_seconds + 30
+            budget = max(self.budget_seconds, self.sustained_seconds) if mode is Mode.SUSTAINED else self.budget_seconds
+            return 3 * budget + 30
         return self.setup_budget_seconds
 
 

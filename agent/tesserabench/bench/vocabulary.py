@@ -158,6 +158,8 @@ class Flag(StrEnum):
     """There is no reference: nothing says that the work was done right, or at all."""
     RETRIED = "retried"
     """Throttled at the first try; the numbers are those of a second one after a pause."""
+    POWER_LIMITED = "power_limited"
+    """The power cap held the clocks down: the numbers are those of another regime than with power to spare."""
     NONDETERMINISTIC = "nondeterministic"
     """Repeated launches over the same inputs gave different bits."""
 

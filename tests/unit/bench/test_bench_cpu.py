@@ -139,7 +139,7 @@ def test_memory_error_is_out_of_memory() -> None:
 
 
 def test_work_that_would_not_fit_is_refused_before_it_is_allocated() -> None:
-    (measurement,) = run_locally("memory", include="copy", overrides={"n": str(1 << 46)}, options=TINY).measurements
+    (measurement,) = run_locally("core", include="copy", overrides={"copy.n": str(1 << 46)}, options=TINY).measurements
     assert measurement.outcome is Outcome.OUT_OF_MEMORY
     assert f"needs {2 * 4 << 46} bytes" in measurement.reason
 
@@ -158,7 +158,9 @@ def test_timer_is_calibrated() -> None:
 
 
 def test_short_launches_are_grouped_into_samples_the_timer_resolves() -> None:
-    (measurement,) = run_locally("memory", include="reduction", overrides={"n": "16"}, options=TINY).measurements
+    (measurement,) = run_locally(
+        "core", include="reduction", overrides={"reduction.n": "16"}, options=TINY
+    ).measurements
     assert measurement.sampling is not None
     assert measurement.sampling.iterations > 1
     assert measurement.sampling.stop_reason in set(StopReason)

@@ -112,9 +112,10 @@ def test_result_that_turns_wrong_only_while_measuring_is_caught() -> None:
     result = simulate('rules = [{fault = "wrong_result", fault_phase = "measure", fault_after = 3}]', "gemm")
     measurement = only(result)
     assert measurement.outcome is Outcome.INCORRECT
-    assert "after measuring" in measurement.reason
+    assert "while measuring" in measurement.reason
     assert measurement.correctness is not None
-    assert not measurement.correctness.poisoned
+    assert measurement.correctness.poisoned
+    assert not measurement.correctness.passed
 
 
 def test_impossible_rate_is_implausible() -> None:
@@ -215,10 +216,10 @@ def test_stop_reason(scenario: str, suite: str, changes: dict[str, Any], reason:
 
 def test_observer_hears_everything_in_order() -> None:
     recorder = Recorder()
-    result = run_locally("memory", device="simulated", observer=recorder, options=SMOKE)
+    result = run_locally("core", device="simulated", observer=recorder, options=SMOKE)
     assert result.header is not None
     expected: list[tuple[Any, ...]] = [
-        ("progress", 0, 3),
+        ("progress", 0, 5),
         ("phase", None, Phase.CEILING, 120.0),
         ("header", result.header),
     ]
@@ -230,7 +231,7 @@ def test_observer_hears_everything_in_order() -> None:
             ("phase", name, Phase.WARMUP, 120.0 + SMOKE.warmup_cap_seconds),
             ("phase", name, Phase.MEASURE, 3 * SMOKE.budget_seconds + 30),
             ("measurement", measurement),
-            ("progress", done, 3),
+            ("progress", done, 5),
         ]
     assert recorder.calls == expected
     assert tuple(item.case_id for item in result.measurements) == result.header.order
@@ -273,15 +274,18 @@ def test_metrics_follow_from_the_median_and_the_formulas() -> None:
     (measurement,) = simulate("steady", "gemm").measurements
     found = {metric.name: metric for metric in measurement.metrics}
     assert measurement.statistics is not None
-    assert list(found) == ["time", "throughput", "bandwidth", "ceiling_ratio"]
+    rates = ["time", "throughput", "bandwidth", "ceiling_ratio", "cycles"]
+    assert list(found) == [*rates, "numeric_error", "max_abs_error", "outside_tolerance", "first_ratio"]
     assert [metric.name for metric in measurement.metrics if metric.primary] == ["time"]
-    assert [metric.better for metric in measurement.metrics] == ["lower", "higher", "higher", "higher"]
-    assert [metric.unit for metric in measurement.metrics] == ["ns", "FLOP/s", "B/s", "1"]
+    assert [found[name].better for name in rates] == ["lower", "higher", "higher", "higher", "lower"]
+    assert [found[name].unit for name in rates] == ["ns", "FLOP/s", "B/s", "1", "1"]
     assert measurement.flops == 2 * 4096**3
     assert found["time"].value == measurement.statistics.median
     assert found["throughput"].value == pytest.approx(2 * 4096**3 / measurement.statistics.median * 1e9)
     assert found["ceiling_ratio"].value == pytest.approx(1.0, abs=0.02)
-    for metric in measurement.metrics:
+    assert found["cycles"].value == pytest.approx(measurement.statistics.median * 1.98, rel=0.01)
+    assert found["numeric_error"].value == 0.0
+    for metric in (found[name] for name in rates):
         assert metric.ci_low is not None
         assert metric.ci_high is not None
         assert metric.ci_low <= metric.value <= metric.ci_high

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
+from typing import Protocol
 
 from tesserabench.bench.timing.interval import median_interval
 from tesserabench.bench.timing.statistics import autocorrelation, drift, effective_count
@@ -27,6 +28,9 @@ class StopRule:
     budget_seconds: float
     min_device_seconds: float = 0.0
     quantum_ns: float = 0.0
+    min_blocks: int = 1
+    first_look: int = 0
+    """Number of samples before which a look is in vain, from the expected length of a sample."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,8 @@ class Progress:
 
     elapsed_seconds: float
     device_seconds: float
+    blocks: int = 1
+    """Groups of samples, apart in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +84,7 @@ def precision(samples: Sequence[int], quantum_ns: float = 0.0) -> Precision:
 
 def next_checkpoint(count: int, rule: StopRule) -> int:
     """Return the number of samples at which to look again."""
-    return min(max(rule.min_samples, math.ceil(count * CHECKPOINT_GROWTH)), rule.max_samples)
+    return min(max(rule.min_samples, rule.first_look, math.ceil(count * CHECKPOINT_GROWTH)), rule.max_samples)
 
 
 def out_of_budget(count: int, progress: Progress, rule: StopRule) -> bool:
@@ -90,15 +96,17 @@ def out_of_budget(count: int, progress: Progress, rule: StopRule) -> bool:
 def decide(samples: Sequence[int], progress: Progress, rule: StopRule) -> StopReason | None:
     """Return why sampling should stop now, or None to go on.
 
-    Converged needs all of: enough samples and device time, an interval within the target, and stationary samples.
-    When samples or time run out the reason says what stood in the way.
+    Converged needs all of: enough samples, blocks and device time, an interval within the target, and stationary
+    samples. When samples or time run out the reason says what stood in the way. Device time is not asked for beyond
+    the largest number of samples: a cold launch of ten microseconds is timed by itself, and cannot be longer.
     """
     count = len(samples)
     exhausted = out_of_budget(count, progress, rule)
     if not exhausted and count < rule.min_samples:
         return None
     known = precision(samples, rule.quantum_ns)
-    enough = count >= rule.min_samples and progress.device_seconds >= rule.min_device_seconds
+    long_enough = progress.device_seconds >= rule.min_device_seconds or count >= rule.max_samples
+    enough = count >= rule.min_samples and progress.blocks >= rule.min_blocks and long_enough
     settled = known.half_width is not None and known.stationary and enough
     if settled and (reason := _reached(known, rule)):
         return reason
@@ -107,6 +115,47 @@ def decide(samples: Sequence[int], progress: Progress, rule: StopRule) -> StopRe
             return StopReason.DRIFTING
         return StopReason.BUDGET_EXHAUSTED if exhausted else StopReason.MAX_SAMPLES
     return StopReason.NOISE_FLOOR if settled and _hopeless(count, known, progress, rule) else None
+
+
+class Source(Protocol):
+    """Where samples come from."""
+
+    @property
+    def samples(self) -> Sequence[int]:
+        """Everything taken so far, in order."""
+
+    @property
+    def progress(self) -> Progress:
+        """What it has cost."""
+
+    def more(self, until: int, *, closing: bool) -> None:
+        """Take at least one more sample, and go on until there are `until` or the budget is spent.
+
+        `closing` samples may be the last ones.
+        """
+
+
+def sample_until_stopped(source: Source, rule: StopRule) -> StopReason:
+    """Sample until two looks in a row say that it is enough, the second with a quarter more samples than the first.
+
+    A single look stops on the days when the interval is narrow by luck, and then covers the median less often than it
+    says; the second look confirms it with samples that had no part in the first decision. It is also what catches a
+    level that moves just after the first. When samples or time have run out one closing block ends the case.
+    """
+    looks = replace(rule, max_samples=max(rule.min_samples, math.floor(rule.max_samples / CHECKPOINT_GROWTH)))
+    reason: StopReason | None = None
+    while True:
+        count = len(source.samples)
+        if reason is None:
+            source.more(next_checkpoint(count, looks), closing=False)
+            reason = decide(source.samples, source.progress, looks)
+            continue
+        spent = out_of_budget(count, source.progress, rule)
+        confirming = min(rule.max_samples, math.ceil(count * CHECKPOINT_GROWTH))
+        source.more(count + 1 if spent else max(count + 1, confirming), closing=True)
+        reason = decide(source.samples, source.progress, rule)
+        if reason is not None:
+            return reason
 
 
 def _reached(known: Precision, rule: StopRule) -> StopReason | None:

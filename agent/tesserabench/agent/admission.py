@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -22,10 +22,11 @@ class Admission:
         spool: Spool,
         min_free_bytes: int,
         failed: Callable[[str], None],
+        complaints: Callable[[], Mapping[str, str]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spool, self._min_free_bytes = spool, min_free_bytes
-        self._failed, self._clock = failed, clock
+        self._failed, self._complaints, self._clock = failed, complaints, clock
         self._disk_full_at: float | None = None
         self._disk_complaint = ""
 
@@ -47,6 +48,7 @@ class Admission:
             yield "spool", f"the disk log is full: {waiting} wait for the collector (spool_max_bytes)"
         if self._disk_full_at is not None and self._clock() - self._disk_full_at < _DISK_FULL_SECONDS:
             yield "disk", self._disk_complaint
+        yield from ((check, reason) for check, reason in self._complaints().items() if reason)
         yield from self._state_dir(self._spool.path.parent)
         available = psutil.virtual_memory().available
         if available < self._min_free_bytes:

@@ -12,8 +12,10 @@ from tesserabench.agent.admission import Admission
 from tesserabench.agent.desk import AgentDesk
 from tesserabench.agent.errors import AgentError, DiskFull, Superseded
 from tesserabench.agent.executor import Executor, Stop
+from tesserabench.agent.host.clocks import ClockKeeper
 from tesserabench.agent.host.gpus import open_gpus
 from tesserabench.agent.host.machine import Machine
+from tesserabench.agent.host.readiness import Limits
 from tesserabench.agent.link.channel import metadata, open_channel, token_source
 from tesserabench.agent.link.dialogue import Dialogue
 from tesserabench.agent.link.pace import Pace
@@ -87,7 +89,7 @@ class Agent:
             spool = await asyncio.to_thread(self._open_spool)
             stack.callback(spool.close)
             self.spool = spool
-            machine = Machine(allowed_kinds(settings.devices), await asyncio.to_thread(open_gpus))
+            machine = await asyncio.to_thread(self._open_machine)
             stack.callback(machine.close)
             stack.enter_context(self._serve_metrics(spool))
             channel = await stack.enter_async_context(open_channel(settings))
@@ -108,7 +110,12 @@ class Agent:
             pace=pace,
             watcher=self,
         )
-        admission = Admission(spool=spool, min_free_bytes=settings.min_free_bytes, failed=self.metrics.preflight_failed)
+        admission = Admission(
+            spool=spool,
+            min_free_bytes=settings.min_free_bytes,
+            failed=self.metrics.preflight_failed,
+            complaints=lambda: {"clocks": machine.clock_keeper.complaint},
+        )
         executor = Executor(
             station=Station(settings=settings, devices=machine.devices, watch=machine),
             spool=spool,
@@ -215,6 +222,15 @@ class Agent:
     def rejected(self, key: AttemptKey, *, yes: bool) -> None:
         """The collector does not know an attempt, or knows it again."""
         self.roster.reject(key, rejected=yes)
+
+    def _open_machine(self) -> Machine:
+        """The machine, with the clocks freed that a killed predecessor left locked."""
+        settings = self.settings
+        gpus = open_gpus()
+        clocks = ClockKeeper(settings.clocks, settings.state_dir, gpus)
+        clocks.free_leftovers()
+        limits = Limits(**settings.readiness.model_dump())
+        return Machine(allowed_kinds(settings.devices), gpus, clocks=clocks, limits=limits)
 
     def _open_spool(self) -> Spool:
         """The spool, with the attempts closed that a killed predecessor left open."""

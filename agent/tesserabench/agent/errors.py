@@ -14,7 +14,8 @@ The text of an error names the field or thing, its value and the remedy.
     ├── LinkError              the connection cannot even be tried (exit 2)
     └── RunnerError            an attempt cannot go on
         ├── AttemptRefused     this host may not or cannot run it; carries an outcome
-        ├── DeviceBusy         the device stayed in use by others
+        ├── DeviceBusy         the device stayed in use by others, or unfit to be measured
+        ├── ClocksRefused      the clocks cannot be locked as the settings say
         └── WorkerProtocolError  a worker wrote something that is no message
 """
 
@@ -78,7 +79,11 @@ class AttemptRefused(RunnerError):  # noqa: N818 - says what happened
 
 
 class DeviceBusy(RunnerError):  # noqa: N818 - says what is the matter
-    """The device stayed in use by others for longer than the settings wait."""
+    """The device stayed in use by others, or unfit to be measured, for longer than the settings wait."""
+
+
+class ClocksRefused(RunnerError):  # noqa: N818 - says what happened
+    """The driver does not let this agent lock the clocks; the reason names the setting."""
 
 
 class WorkerProtocolError(RunnerError):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from tesserabench.agent.errors import AttemptRefused, DeviceBusy, DiskFull, SpoolFull
+from tesserabench.agent.errors import AttemptRefused, ClocksRefused, DeviceBusy, DiskFull, SpoolFull
 from tesserabench.agent.metrics import AgentMetrics
 from tesserabench.agent.roster import Roster
 from tesserabench.agent.runner.attempt import Attempt, AttemptEnd
@@ -96,7 +96,7 @@ class Executor:
         """Run an attempt to its end, its time limit or its stop; every way it can go wrong is an end."""
         try:
             return await self._race(attempt, assignment)
-        except AttemptRefused as error:
+        except (AttemptRefused, ClocksRefused) as error:
             return AttemptEnd(outcome=pb.OUTCOME_UNSUPPORTED, reason=str(error))
         except DeviceBusy as error:
             return AttemptEnd(outcome=pb.OUTCOME_BUSY, reason=str(error))

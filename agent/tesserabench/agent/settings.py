@@ -72,6 +72,9 @@ class Policy(Section):
 
     suites: Annotated[tuple[str, ...], NoDecode] = Field(default=("*",), description="Suites that may run; `*` is any")
     allow_drill: bool = Field(default=True, description="Whether a run may slow a benchmark down to try out the alarm")
+    shared: bool = Field(
+        default=False, description="Others use the GPUs of this host too: their clocks are never locked"
+    )
     on_foreign_process: Literal["wait", "flag", "ignore"] = Field(
         default="wait",
         description="Another process computes on the device: wait and then give up, run and say so, or run",
@@ -94,6 +97,31 @@ class Budgets(Section):
     shutdown: Seconds = Field(default=10, description="From the last result to the end of the process")
     kill_grace: Seconds = Field(default=2, description="From SIGTERM to SIGKILL")
     attempt: Seconds = Field(default=6 * 3600, description="The whole attempt, when the run itself sets no limit")
+
+
+class Readiness(Section):
+    """When a GPU is fit to be measured; it is waited for `device_wait_seconds`."""
+
+    utilization: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.02, description="Largest share of the time that an idle GPU may be busy"
+    )
+    memory_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="Largest share of its memory that may be in use before a trial"
+    )
+    temperature_celsius: Annotated[float, Field(gt=0, le=150)] | None = Field(
+        default=None, description="Highest temperature that a trial may begin at; empty: any"
+    )
+
+
+class Cooling(Section):
+    """What happens when heat held the clocks down while a case was measured."""
+
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=2, description="How often such a case is measured again"
+    )
+    pause_seconds: Annotated[float, Field(gt=0, le=10)] = Field(
+        default=0.5, description="First pause before that; each further one is twice as long, 10 s at most"
+    )
 
 
 class Link(Section):
@@ -150,6 +178,15 @@ class Settings(BaseSettings):
     simulated_scenario: str = Field(default="", description="Name or file of the simulated device's script")
     policy: Policy = Policy()
     budgets: Budgets = Budgets()
+    readiness: Readiness = Readiness()
+    cooling: Cooling = Cooling()
+    clocks: str = Field(
+        default="observe",
+        description="Clocks of GPUs during a trial: observe, lock:MHZ or lock:tdp (needs the right to, and no sharing)",
+    )
+    worker_memory_bytes: Annotated[int, Field(ge=1 << 20)] | None = Field(
+        default=None, description="Memory at which a worker is stopped; empty: nine tenths of what the host has"
+    )
     link: Link = Link()
     spool_max_bytes: Annotated[int, Field(ge=64 * 1024)] = Field(
         default=1 << 30, description="Unsent bytes at which the agent takes no new work"
@@ -203,6 +240,13 @@ class Settings(BaseSettings):
             raise ValueError(f"the list is empty; use one of {', '.join(DEVICE_KINDS)}")
         return value
 
+    @field_validator("clocks")
+    @classmethod
+    def _valid_clocks(cls, value: str) -> str:
+        if not re.fullmatch(r"observe|lock:tdp|lock:[1-9][0-9]{2,4}", value):
+            raise ValueError("use observe, lock:tdp, or lock:MHZ such as lock:1410")
+        return value
+
     @field_validator("host")
     @classmethod
     def _valid_host(cls, value: str) -> str:
@@ -232,6 +276,15 @@ class Settings(BaseSettings):
             except KeyError:
                 raise ValueError("there is no such user on this host; create it or leave the setting empty") from None
         return value
+
+    @model_validator(mode="after")
+    def _clocks_are_ours(self) -> Self:
+        if self.clocks != "observe" and self.policy.shared:
+            raise ValueError(
+                f"clocks is {self.clocks!r} and policy.shared is true: on a shared host clocks are not locked, because "
+                "that would change other people's work; set clocks to observe"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_token(self) -> Self:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -128,10 +129,12 @@ async def test_track_classifies_from_the_counters() -> None:
     machine = Machine({"cuda"}, Gpus(nvml))
     before = await machine.state(machine.devices[0])
     with machine.track(machine.devices[0], before) as track:
-        nvml.counters[270] += 10_000_000_000
+        begin = time.monotonic_ns()
+        nvml.counters[270] += 50_000_000
+        window = await track.window(begin, time.monotonic_ns())
         found = track.conclude(await machine.state(machine.devices[0]))
-    assert found.kind == pb.THROTTLE_CLASS_THERMAL
-    assert found.fractions["hw_thermal"] == 1.0
+    assert window.throttling.kind == found.kind == pb.THROTTLE_CLASS_THERMAL
+    assert window.throttling.fractions["hw_thermal"] == 1.0
 
 
 async def test_counter_that_goes_back_is_remarked() -> None:
@@ -140,7 +143,10 @@ async def test_counter_that_goes_back_is_remarked() -> None:
     before = await machine.state(machine.devices[0])
     with machine.track(machine.devices[0], before) as track:
         nvml.counters[74] = 0
+        window = await track.window(0, time.monotonic_ns())
         found = track.conclude(await machine.state(machine.devices[0]))
+    assert window.throttling.void
+    assert found.void
     assert found.kind == pb.THROTTLE_CLASS_UNSPECIFIED
     assert "driver" in found.remark
 

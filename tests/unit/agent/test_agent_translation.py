@@ -119,7 +119,7 @@ def test_result_carries_samples_statistics_and_how_they_were_taken() -> None:
     assert spent.better == pb.BETTER_LOWER
     assert (result.order, result.seed, result.iterations_per_sample) == (7, 9, 3)
     assert result.stop_reason == pb.STOP_REASON_BUDGET
-    assert (result.timer_floor_ns, result.timer_quantum_ns) == (25.0, 1.0)
+    assert (result.timer_floor_ns, result.timer_quantum_ns) == (30.0, 1.0)
     assert result.correctness.passed
     assert list(result.flags) == ["drill"]
 

@@ -3,18 +3,24 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import structlog
-from tesserabench.agent.host import identity, throttle
+from tesserabench.agent.host import energy, fingerprint, identity
+from tesserabench.agent.host.clocks import OBSERVE, ClockKeeper
 from tesserabench.agent.host.gpus import Gpus
+from tesserabench.agent.host.placement import placement_of
 from tesserabench.agent.host.processor import processor_state
-from tesserabench.agent.runner.watch import Throttling
+from tesserabench.agent.host.readiness import Limits, obstacles
+from tesserabench.agent.host.track import BlindTrack, CounterUnits, GpuTrack
+from tesserabench.agent.runner.watch import Fact, Facts, Obstacle, Placement
 from tesserabench.v1.host_pb2 import Device, Inventory, SuiteInfo
 from tesserabench.v1.measurement_pb2 import DeviceState
 
-_SAMPLE_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.05
 _IDLE_SECONDS = 10.0
+_IDLE_POWER_SECONDS = 1.0
 # What bench's simulated device calls itself when its script does not say otherwise.
 _SIMULATED_MODEL = "Simulated Accelerator"
 
@@ -24,12 +30,24 @@ log = structlog.get_logger(__name__)
 class Machine:
     """Lists the devices and reads them; `run` keeps the states fresh. Implements the runner's `DeviceWatch`."""
 
-    def __init__(self, kinds: Collection[str], gpus: Gpus | None) -> None:
+    def __init__(
+        self,
+        kinds: Collection[str],
+        gpus: Gpus | None,
+        *,
+        clocks: ClockKeeper | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self._gpus = gpus
+        self.clock_keeper = clocks or ClockKeeper(OBSERVE, Path(), gpus)
+        self._limits = limits or Limits()
+        self._units = CounterUnits()
         self.devices = tuple(_devices(kinds, gpus))
         self.states: dict[str, DeviceState] = {}
         """The newest state of each device by UUID."""
-        self._tracks: list[_Track] = []
+        self.findings: dict[str, dict[str, str]] = {}
+        """What is the matter with a device: by UUID, a sentence for each stable word."""
+        self._tracks: list[GpuTrack] = []
         self._tracking = asyncio.Event()
 
     def close(self) -> None:
@@ -51,12 +69,14 @@ class Machine:
         )
 
     async def run(self) -> None:
-        """Read the devices now and then, and about ten times a second those that are measured."""
+        """Read the devices now and then, and about twenty times a second those that are measured."""
+        loop = asyncio.get_running_loop()
         while True:
             for device in self.devices:
                 await self.state(device)
-            idle_until = asyncio.get_running_loop().time() + _IDLE_SECONDS
-            while asyncio.get_running_loop().time() < idle_until:
+            await self._collect_xids()
+            idle_until = loop.time() + _IDLE_SECONDS
+            while loop.time() < idle_until:
                 await self._sample(idle_until)
 
     async def state(self, device: Device) -> DeviceState:
@@ -77,11 +97,21 @@ class Machine:
             return ()
         return await asyncio.to_thread(self._gpus.process_ids, device.uuid)
 
+    async def obstacles(self, device: Device) -> tuple[Obstacle, ...]:
+        """Why a device should not be measured now; to be asked while no worker of ours runs."""
+        if device.kind != "cuda" or self._gpus is None:
+            return ()
+        state = await self.state(device)
+        return tuple(obstacles(device, state, await self.foreign_pids(device), self._limits))
+
     @contextlib.contextmanager
-    def track(self, device: Device, before: DeviceState) -> "Iterator[_Track]":
+    def track(self, device: Device, before: DeviceState) -> Iterator[GpuTrack | BlindTrack]:  # noqa: ARG002 - a track reads for itself
         """Follow a device closely."""
-        locked = self._gpus is not None and device.kind == "cuda" and self._gpus.locked(device.uuid)
-        track = _Track(device, before, locked=locked)
+        if device.kind != "cuda" or self._gpus is None:
+            yield BlindTrack(device)
+            return
+        locked = self._gpus.locked(device.uuid) or self.clock_keeper.holds(device.uuid)
+        track = GpuTrack(device, self._gpus, self._units, self._collect_xids, locked=locked)
         self._tracks.append(track)
         self._tracking.set()
         try:
@@ -91,6 +121,67 @@ class Machine:
             if not self._tracks:
                 self._tracking.clear()
 
+    async def idle_watts(self, device: Device) -> float | None:
+        """Power of a device while nothing runs on it, over one second."""
+        if device.kind != "cuda" or self._gpus is None:
+            return None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _IDLE_POWER_SECONDS
+        readings = [await asyncio.to_thread(self._gpus.reading, device.uuid)]
+        while loop.time() < until:
+            await asyncio.sleep(_SAMPLE_SECONDS)
+            readings.append(await asyncio.to_thread(self._gpus.reading, device.uuid))
+        return energy.idle_watts(readings)
+
+    async def facts(self, device: Device) -> Facts:
+        """What may change results and only the agent can read."""
+        found = await asyncio.to_thread(fingerprint.host_facts)
+        if device.kind != "cuda" or self._gpus is None:
+            return Facts(all=found)
+        handle = self._gpus.handle(device.uuid)
+        gpu: Mapping[str, Fact] = await asyncio.to_thread(fingerprint.gpu_facts, self._gpus.nvml, handle)
+        policy: dict[str, Fact] = {"gpu.clock_policy": self.clock_keeper.policy}
+        everything = {**found, **gpu, **policy}
+        return Facts(all=everything, comparable=fingerprint.comparable_of(everything))
+
+    async def placement(self, device: Device) -> Placement:
+        """The processors and the memory next to a device."""
+        if device.kind != "cuda" or self._gpus is None:
+            return Placement()
+        return await asyncio.to_thread(placement_of, self._gpus.nvml, self._gpus.handle(device.uuid))
+
+    @contextlib.asynccontextmanager
+    async def clocks(self, device: Device) -> AsyncIterator[str]:
+        """Handle the clocks as the settings say while entered.
+
+        Raises:
+            ClocksRefused: they cannot be locked.
+        """
+        if device.kind != "cuda":
+            yield OBSERVE
+            return
+        # Without a thread: the reset must not be left half done when this is cancelled, and takes a moment only.
+        with self.clock_keeper.handled(device.uuid) as policy:
+            yield policy
+
+    def finding(self, device: Device, word: str, sentence: str) -> None:
+        """Note something about the health of a device that a person should look at."""
+        log.error("device.finding", device=device.uuid, finding=word, message=sentence)
+        self.findings.setdefault(device.uuid, {})[word] = sentence
+
+    def findings_of(self, device: Device) -> Mapping[str, str]:
+        """What is the matter with a device, by word."""
+        return self.findings.get(device.uuid, {})
+
+    async def _collect_xids(self) -> None:
+        if self._gpus is None:
+            return
+        for uuid, number in await asyncio.to_thread(self._gpus.xids):
+            log.error("gpu.xid", gpu=uuid, xid=number)
+            for track in self._tracks:
+                if track.device.uuid == uuid:
+                    track.note_xid(number)
+
     async def _sample(self, until: float) -> None:
         """Wait until something is tracked, or a sample later; reading a CPU would disturb what is measured on it."""
         try:
@@ -98,37 +189,13 @@ class Machine:
                 await self._tracking.wait()
         except TimeoutError:
             return
+        began = asyncio.get_running_loop().time()
+        await self._collect_xids()
         for track in tuple(self._tracks):
-            if track.device.kind == "cuda":
-                track.sample(await self.state(track.device))
-        await asyncio.sleep(_SAMPLE_SECONDS)
-
-
-class _Track:
-    """Follows one device from a first state on."""
-
-    def __init__(self, device: Device, before: DeviceState, *, locked: bool) -> None:
-        self.device = device
-        self._before, self._locked = before, locked
-        self._samples = 0
-        self._seen: dict[str, int] = {}
-
-    def sample(self, state: DeviceState) -> None:
-        """Take one more state."""
-        self._samples += 1
-        for reason in state.throttle_reasons:
-            self._seen[reason] = self._seen.get(reason, 0) + 1
-
-    def conclude(self, after: DeviceState) -> Throttling:
-        """What limited the clocks until `after`: from the counters, or from the samples where there are none."""
-        elapsed = after.time.ToNanoseconds() - self._before.time.ToNanoseconds()
-        counted = throttle.fractions(self._before.throttle_ns, after.throttle_ns, elapsed)
-        if counted is None:
-            remark = "a throttle counter went back: the driver was loaded anew, do not trust this trial"
-            return Throttling(kind=throttle.classify({}), fractions={}, remark=remark)
-        if not counted and self._samples:
-            counted = {reason: count / self._samples for reason, count in self._seen.items()}
-        return Throttling(kind=throttle.classify(counted, locked=self._locked), fractions=dict(counted))
+            if self._gpus is not None:
+                track.take(await asyncio.to_thread(self._gpus.reading, track.device.uuid))
+        spent = asyncio.get_running_loop().time() - began
+        await asyncio.sleep(max(_SAMPLE_SECONDS / 5, _SAMPLE_SECONDS - spent))
 
 
 def _devices(kinds: Collection[str], gpus: Gpus | None) -> Iterator[Device]:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tesserabench.agent.locks import device_lock, lock_path
@@ -13,7 +14,7 @@ from tesserabench.agent.runner import translation
 from tesserabench.agent.runner.planning import AttemptPlan, plan_attempt
 from tesserabench.agent.runner.recorder import Recorder
 from tesserabench.agent.runner.station import Station
-from tesserabench.agent.runner.trial import Trial
+from tesserabench.agent.runner.trial import Disturbed, Trial
 from tesserabench.agent.runner.trial_log import TrialOrder
 from tesserabench.bench import Outcome
 from tesserabench.v1 import measurement_pb2 as pb
@@ -61,7 +62,6 @@ class Attempt:
         self._total = plan.case_count
         self._report(Progress(cases_total=self._total, phase="waiting for the device"))
         async with device_lock(self._lock_path(device), settings.device_wait_seconds):
-            await self._station.await_idle(device)
             await self._run_trials(plan, device, self._station.device_spec(device, scenario))
         return self._end()
 
@@ -72,26 +72,42 @@ class Attempt:
 
     async def _run_trials(self, plan: AttemptPlan, device: Device, device_spec: str) -> None:
         folder = await asyncio.to_thread(self._station.make_folder)
-        spec = self._assignment.spec
+        spec, settings, watch = self._assignment.spec, self._station.settings, self._station.watch
+        placement, facts = await watch.placement(device), await watch.facts(device)
         case_limit = spec.case_timeout.ToNanoseconds() / 1e9 if spec.HasField("case_timeout") else None
         for number, trial_plan in enumerate(plan.trials):
-            order = TrialOrder(
-                number=number,
-                plan=trial_plan,
-                device=device,
-                device_spec=device_spec,
-                environment=self._station.environment(folder, device),
-                folder=folder,
-                user=self._station.user,
-                budgets=self._station.settings.budgets,
-                case_limit=case_limit or None,
-            )
-            self._trial = Trial(order, self._recorder, self._station.watch, self._progress)
-            await self._trial.run()
-            self._outcomes += self._trial.log.outcomes
-            if self._trial.log.outcomes[Outcome.DEVICE_LOST]:
+            flags = await self._station.await_ready(device, self._report_wait)
+            async with watch.clocks(device) as clock_policy:
+                order = TrialOrder(
+                    number=number,
+                    plan=trial_plan,
+                    device=device,
+                    device_spec=device_spec,
+                    environment=self._station.environment(folder, device),
+                    folder=folder,
+                    user=self._station.user,
+                    budgets=settings.budgets,
+                    case_limit=case_limit or None,
+                    facts=facts,
+                    placement=placement,
+                    clock_policy=clock_policy,
+                    retries=settings.cooling.retries,
+                    cooldown_seconds=settings.cooling.pause_seconds,
+                    memory_bytes=settings.worker_memory_bytes,
+                    flags=flags,
+                )
+                await self._run_trial(order, partial(self._station.disturbed, device))
+            if self._outcomes[Outcome.DEVICE_LOST]:
                 # Further trials would only repeat it.
                 return
+
+    async def _run_trial(self, order: TrialOrder, disturbed: Disturbed) -> None:
+        self._trial = Trial(order, self._recorder, self._station.watch, self._progress, disturbed)
+        await self._trial.run()
+        self._outcomes += self._trial.log.outcomes
+
+    def _report_wait(self, why: str) -> None:
+        self._report(Progress(cases_done=self._done, cases_total=self._total, phase=why))
 
     def _progress(self, case: str, phase: str) -> None:
         if not phase:

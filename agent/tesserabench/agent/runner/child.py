@@ -4,10 +4,12 @@
 descriptor PIPE (see `frames`). Whatever goes wrong with the device, a leak, a crash or a hang, dies with this process.
 """
 
+import contextlib
 import ctypes
 import faulthandler
 import json
 import os
+import platform
 import resource
 import signal
 import sys
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from tesserabench.bench import Case, Measurement, Phase, TrialHeader
 
 _PR_SET_PDEATHSIG = 1
+_SET_MEMPOLICY = {"x86_64": 238, "aarch64": 237}
+_MPOL_PREFERRED = 1
+_MOST_NODES = 64
+_FIRST_TO_GO = "1000"
 
 
 class PipeObserver:
@@ -58,7 +64,40 @@ def protect(parent: int) -> None:
         # The agent died before the request above took hold.
         os.kill(os.getpid(), signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # When memory runs out the kernel ends this process rather than the agent. A limit on the address space would not
+    # do: a CUDA context reserves far more of it than the machine has memory.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:  # noqa: PTH123 - no pathlib before the limits hold
+        score.write(_FIRST_TO_GO)
     faulthandler.enable()
+
+
+def place(processors: list[int], numa_node: int | None) -> dict[str, Any]:
+    """Stay on processors and memory next to the device, as far as the kernel lets us; what holds now.
+
+    Before anything is imported: threads that libraries start keep what holds when they start.
+    """
+    pinned: list[int] = []
+    if processors:
+        try:
+            os.sched_setaffinity(0, processors)
+            pinned = sorted(os.sched_getaffinity(0))
+        except OSError as error:
+            sys.stderr.write(f"the worker stays unpinned: processors {processors}: {error}\n")
+    near = numa_node if numa_node is not None and _prefer_node(numa_node) else None
+    return {"processors": pinned, "numa_node": near}
+
+
+def _prefer_node(node: int) -> bool:
+    """Ask for memory of one NUMA node first (set_mempolicy); False where the kernel has no such call or node."""
+    number = _SET_MEMPOLICY.get(platform.machine())
+    if number is None or not 0 <= node < _MOST_NODES:
+        return False
+    mask = ctypes.c_ulong(1 << node)
+    # The kernel takes one bit less than the number it is told.
+    asked = ctypes.CDLL(None, use_errno=True).syscall(
+        ctypes.c_long(number), _MPOL_PREFERRED, ctypes.byref(mask), ctypes.c_ulong(_MOST_NODES + 1)
+    )
+    return bool(asked == 0)
 
 
 def run(order: dict[str, Any], observer: PipeObserver) -> None:
@@ -91,6 +130,7 @@ def main() -> int:
     order = json.load(sys.stdin)
     # Nothing that a library starts may keep the pipe open or write to it.
     os.set_inheritable(pipe, False)
+    observer.send("placed", **place(order.get("processors") or [], order.get("numa_node")))
     try:
         run(order, observer)
     except Exception as error:  # noqa: BLE001 - the last one who can tell the agent; the trace goes to the trial's log

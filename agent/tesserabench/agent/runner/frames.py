@@ -3,6 +3,7 @@
 A worker's libraries may print to stdout; nothing they print can be taken for a message. A message is an object with a
 text field `kind`:
 
+    placed       processors, numa_node  what the worker is pinned to; empty and null for nothing
     opened       device, state          the device is open
     header       header                 bench's TrialHeader
     phase        case, phase, budget    case is null outside of cases; budget in seconds

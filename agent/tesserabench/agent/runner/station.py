@@ -4,17 +4,21 @@ import asyncio
 import os
 import pwd
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tesserabench.agent.errors import DeviceBusy
 from tesserabench.agent.runner.process import worker_environment
-from tesserabench.agent.runner.watch import DeviceWatch
+from tesserabench.agent.runner.watch import DeviceWatch, Obstacle
 from tesserabench.agent.settings import Settings
 from tesserabench.v1.host_pb2 import Device
 
-_FOREIGN_RETRY_SECONDS = 1.0
+CONTENDED = "contended"
+"""Flag of a trial that shared its device with somebody else's work."""
+_READY_RETRY_SECONDS = 0.2
+_OWN_TRACES_SECONDS = 2.0
+_PROCESS, _TEMPERATURE = "process", "temperature"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,24 +63,52 @@ class Station:
             return f"simulated:{chosen}" if chosen else "simulated"
         return "cuda:0" if device.kind == "cuda" else device.kind
 
-    async def await_idle(self, device: Device) -> None:
-        """Wait until nobody else computes on the device.
+    async def await_ready(self, device: Device, report: Callable[[str], None]) -> tuple[str, ...]:
+        """Wait until a device is fit to be measured; flags for what was let pass.
+
+        Work of others is waited for, flagged or ignored as `policy.on_foreign_process` says; heat is always waited for.
+
+        Args:
+            device: the device.
+            report: told what is waited for.
 
         Raises:
-            DeviceBusy: somebody did for longer than the settings wait.
+            DeviceBusy: something stood in the way for longer than the settings wait.
         """
-        if self.settings.policy.on_foreign_process != "wait":
-            return
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.settings.device_wait_seconds
-        while pids := await self.watch.foreign_pids(device):
-            if loop.time() >= deadline:
-                names = ", ".join(map(str, pids))
+        began = loop.time()
+        wait_seconds = self.settings.device_wait_seconds
+        while True:
+            found = await self.watch.obstacles(device)
+            waited_for = [item for item in found if self._is_waited_for(item)]
+            if not waited_for:
+                contended = self.settings.policy.on_foreign_process == "flag" and bool(found)
+                return (CONTENDED,) if contended else ()
+            why = "; ".join(item.sentence for item in waited_for)
+            # Shortly after a worker has ended, its own traces are still there.
+            if loop.time() - began > _OWN_TRACES_SECONDS:
+                report(f"waiting: {why}")
+            if loop.time() - began >= wait_seconds:
                 raise DeviceBusy(
-                    f"process(es) {names} computed on {device.model} for more than "
-                    f"{self.settings.device_wait_seconds:g} s; stop them, or set policy.on_foreign_process to flag"
+                    f"{why}, for more than {wait_seconds:g} s; stop what uses it or let it cool down, raise "
+                    "device_wait_seconds, or set policy.on_foreign_process to flag"
                 )
-            await asyncio.sleep(_FOREIGN_RETRY_SECONDS)
+            await asyncio.sleep(_READY_RETRY_SECONDS)
+
+    async def disturbed(self, device: Device) -> bool:
+        """Whether somebody else computes on a device just after a worker of ours has ended."""
+        if self.settings.policy.on_foreign_process == "ignore":
+            return False
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _OWN_TRACES_SECONDS
+        while any(item.word == _PROCESS for item in await self.watch.obstacles(device)):
+            if loop.time() >= until:
+                return True
+            await asyncio.sleep(_READY_RETRY_SECONDS)
+        return False
+
+    def _is_waited_for(self, obstacle: Obstacle) -> bool:
+        return obstacle.word == _TEMPERATURE or self.settings.policy.on_foreign_process == "wait"
 
     def _let_through(self) -> None:
         """Let the workers' user pass the state folder on its way to theirs; it still cannot list it."""

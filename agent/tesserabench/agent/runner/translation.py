@@ -7,16 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from tesserabench.agent.runner.samples_wire import (
+    add_sampling,
+    kernel_to_wire,
+    samples_to_wire,
+    statistics_to_wire,
+    warmup_to_wire,
+)
+from tesserabench.agent.runner.watch import Facts
 from tesserabench.bench import (
     Better,
     Case,
+    Ceilings,
     Correctness,
     DeviceState,
     Measurement,
     MetricValue,
     Mode,
     Outcome,
-    Statistics,
     StopReason,
     TrialHeader,
 )
@@ -74,8 +82,14 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def result_to_wire(measurement: Measurement, header: TrialHeader | None, position: int) -> pb.CaseResult:
-    """What a case gave; `position` is its place in the whole trial, which may have had several workers."""
+def result_to_wire(
+    measurement: Measurement, header: TrialHeader | None, position: int, *, retried: bool = False
+) -> pb.CaseResult:
+    """What a case gave.
+
+    `position` is its place in the whole trial, which may have had several workers; `retried` when an earlier try of it
+    was thrown away.
+    """
     result = pb.CaseResult(
         case=case_to_wire(measurement.case),
         mode=MODES[measurement.mode],
@@ -84,35 +98,46 @@ def result_to_wire(measurement: Measurement, header: TrialHeader | None, positio
         flags=measurement.flags,
         order=position,
         seed=measurement.seed,
+        inputs=measurement.inputs,
+        arm=measurement.arm,
+        kernels=[kernel_to_wire(facts) for facts in measurement.kernels],
     )
     if measurement.outcome in _MEASURED:
-        result.measurements.extend(_measurements(measurement))
+        result.measurements.extend(_measurements(measurement, retried=retried))
     if measurement.correctness is not None:
         result.correctness.CopyFrom(_correctness(measurement.correctness))
-    if measurement.sampling is not None:
-        result.stop_reason = STOP_REASONS[measurement.sampling.stop_reason]
-        result.iterations_per_sample = measurement.sampling.iterations
     if header is not None:
         result.timer_floor_ns = header.timer.floor_ns
         result.timer_quantum_ns = header.timer.quantum_ns
         _add_ceiling(result, measurement, header)
+    if measurement.sampling is not None:
+        result.stop_reason = STOP_REASONS[measurement.sampling.stop_reason]
+        add_sampling(result, measurement.sampling)
+    if measurement.warmup is not None:
+        result.warmup.CopyFrom(warmup_to_wire(measurement.warmup))
     if measurement.started_monotonic_ns is not None and measurement.ended_monotonic_ns is not None:
         result.wall_time.FromNanoseconds(measurement.ended_monotonic_ns - measurement.started_monotonic_ns)
         result.end_time.CopyFrom(_wall_clock(measurement.ended_monotonic_ns))
     return result
 
 
-def _measurements(measurement: Measurement) -> list[pb.Measurement]:
+def _measurements(measurement: Measurement, *, retried: bool) -> list[pb.Measurement]:
     values = measurement.metrics
     if not values and measurement.statistics is not None:
         # A throttled case has no derived metrics, but its times are worth looking at.
         summary = measurement.statistics
         values = (MetricValue.of(TIME, summary.median, summary.ci_low, summary.ci_high),)
-    return [_metric(value, measurement) for value in values]
+    found = [metric_to_wire(value) for value in values]
+    for metric in found:
+        if metric.metric == TIME.name and measurement.statistics is not None:
+            metric.statistics.CopyFrom(statistics_to_wire(measurement.statistics))
+            metric.samples.CopyFrom(samples_to_wire(measurement, retried=retried))
+    return found
 
 
-def _metric(value: MetricValue, measurement: Measurement) -> pb.Measurement:
-    found = pb.Measurement(
+def metric_to_wire(value: MetricValue) -> pb.Measurement:
+    """One metric without samples."""
+    return pb.Measurement(
         metric=value.name,
         unit=value.unit,
         better=BETTER[value.better],
@@ -120,31 +145,6 @@ def _metric(value: MetricValue, measurement: Measurement) -> pb.Measurement:
         value=value.value,
         ci_low=value.ci_low,
         ci_high=value.ci_high,
-    )
-    if value.name == TIME.name and measurement.statistics is not None:
-        found.statistics.CopyFrom(_statistics(measurement.statistics))
-        found.samples.values.extend(measurement.samples)
-    return found
-
-
-def _statistics(summary: Statistics) -> pb.Statistics:
-    return pb.Statistics(
-        count=summary.n,
-        effective_count=summary.n_eff,
-        min=summary.min,
-        p5=summary.p5,
-        q1=summary.q1,
-        median=summary.median,
-        q3=summary.q3,
-        p95=summary.p95,
-        max=summary.max,
-        mean=summary.mean,
-        stdev=summary.stdev,
-        mad=summary.mad,
-        ci_low=summary.ci_low,
-        ci_high=summary.ci_high,
-        autocorrelation=summary.autocorrelation,
-        drift=summary.drift,
     )
 
 
@@ -173,25 +173,38 @@ def _binding_ceiling(measurement: Measurement, header: TrialHeader) -> str:
     return "bandwidth"
 
 
-def ceilings_to_wire(header: TrialHeader) -> list[pb.Ceiling]:
-    """The ceilings that were probed before the first case."""
-    found = [
-        pb.Ceiling(name=f"flops:{dtype}", unit="FLOP/s", opening=rate) for dtype, rate in header.ceilings.flops.items()
+def ceilings_to_wire(header: TrialHeader, closing: Ceilings | None = None) -> list[pb.Ceiling]:
+    """The ceilings that were probed before the first case, with those probed after the last one."""
+    opening, end = _rates(header.ceilings), _rates(closing or Ceilings())
+    units = {name: "B/s" if name == "bandwidth" else "FLOP/s" for name in {**opening, **end}}
+    return [
+        pb.Ceiling(name=name, unit=unit, opening=opening.get(name), closing=end.get(name))
+        for name, unit in units.items()
     ]
-    if header.ceilings.bandwidth is not None:
-        found.insert(0, pb.Ceiling(name="bandwidth", unit="B/s", opening=header.ceilings.bandwidth))
-    return found
 
 
-def environment_to_wire(header: TrialHeader) -> pb.Environment:
-    """What may change results, with a hash over all of it."""
-    facts = {name: _text(value) for name, value in header.environment.facts.items()}
-    canonical = json.dumps(sorted(facts.items()), separators=(",", ":"))
-    return pb.Environment(
-        comparability=header.environment.comparability,
-        fingerprint=hashlib.sha256(canonical.encode()).hexdigest()[:16],
-        facts=facts,
-    )
+def _rates(ceilings: Ceilings) -> dict[str, float]:
+    found = {} if ceilings.bandwidth is None else {"bandwidth": ceilings.bandwidth}
+    return found | {f"flops:{dtype}": rate for dtype, rate in ceilings.flops.items()}
+
+
+def environment_to_wire(header: TrialHeader, agents: Facts | None = None) -> pb.Environment:
+    """What may change results, with a hash over all of it.
+
+    Facts that only the agent can read go over those of the worker; those of them that decide comparability are hashed
+    into it, so that a GPU with locked clocks is never compared with one whose clocks run free.
+    """
+    agents = agents or Facts()
+    facts = {name: _text(value) for name, value in {**header.environment.facts, **agents.all}.items()}
+    comparability = header.environment.comparability
+    if agents.comparable:
+        own = {name: _text(value) for name, value in agents.comparable.items()}
+        comparability = _hash([comparability, *sorted(own.items())])
+    return pb.Environment(comparability=comparability, fingerprint=_hash(sorted(facts.items())), facts=facts)
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
 def device_to_wire(known: Device, info: Mapping[str, Any]) -> Device:

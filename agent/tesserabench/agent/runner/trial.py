@@ -1,7 +1,7 @@
 """One trial: a worker measures the cases of a plan; when it hangs or dies, a fresh one measures the rest."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from tesserabench.agent.completion import complete
@@ -12,7 +12,9 @@ from tesserabench.agent.runner.ending import Ending
 from tesserabench.agent.runner.frames import Message
 from tesserabench.agent.runner.process import Launch, Worker, start_worker
 from tesserabench.agent.runner.recorder import Recorder
+from tesserabench.agent.runner.station import CONTENDED
 from tesserabench.agent.runner.trial_log import TrialLog, TrialOrder
+from tesserabench.agent.runner.verdict import HEAT, Pauses
 from tesserabench.agent.runner.watch import DeviceWatch
 from tesserabench.bench import BenchError, Case, Measurement, Outcome, TrialHeader, TrialPlan
 
@@ -22,13 +24,26 @@ _LOG_PERIOD = 1.0
 
 Report = Callable[[str, str], None]
 """Told the case and the phase that a worker is in; with empty texts, that a case has its result."""
+Disturbed = Callable[[], Awaitable[bool]]
+"""Whether somebody else computed on the device, asked just after the last worker has ended."""
+
+
+async def _undisturbed() -> bool:
+    return False
 
 
 class Trial:
     """Runs the workers of one trial."""
 
-    def __init__(self, order: TrialOrder, recorder: Recorder, watch: DeviceWatch, report: Report) -> None:
-        self._order, self._watch, self._report = order, watch, report
+    def __init__(
+        self,
+        order: TrialOrder,
+        recorder: Recorder,
+        watch: DeviceWatch,
+        report: Report,
+        disturbed: Disturbed = _undisturbed,
+    ) -> None:
+        self._order, self._watch, self._report, self._disturbed = order, watch, report, disturbed
         self.log = TrialLog(order, recorder, watch)
 
     async def run(self) -> None:
@@ -39,36 +54,64 @@ class Trial:
         """
         device = self._order.device
         self.log.before = await self._watch.state(device)
-        with self._watch.track(device, self.log.before) as track:
+        if self.log.any_sustained:
+            self.log.idle_watts = await self._watch.idle_watts(device)
+        with self._watch.track(device, self.log.before) as self.log.track:
             problems = await self._run_workers()
+            if await self._disturbed():
+                self.log.flag(CONTENDED)
             outcome = problems[0].outcome if problems else Outcome.OK
             reason = "; ".join(dict.fromkeys(problem.reason for problem in problems if problem.reason))
-            await self.log.finish(translation.OUTCOMES[outcome], reason, track)
+            await self.log.finish(translation.OUTCOMES[outcome], reason)
 
     async def _run_workers(self) -> list[Ending]:
         """Have workers measure until every case has a result; how those ended that did not get through."""
         problems: list[Ending] = []
         fruitless = 0
+        pauses = Pauses(self._order.cooldown_seconds)
         while remaining := self.log.remaining:
+            self.log.retrying.clear()
             end = await self._run_worker()
             left = self.log.remaining
             if end.ok and not left:
                 break
+            if self.log.retrying:
+                await self._cool_down(pauses)
+            if end.ok and {case.id for case in left} == self.log.retrying:
+                continue
             if end.ok:
                 reason = "the worker left cases out; this is a fault of the engine, please report it"
                 end = Ending(outcome=Outcome.HARNESS_ERROR, reason=reason)
+            end = await self._with_xids(end)
             problems.append(end)
-            fruitless = fruitless + 1 if len(left) == len(remaining) else 0
+            self.log.restarted = True
+            progress = len(left) < len(remaining) or bool(self.log.retrying)
+            fruitless = 0 if progress else fruitless + 1
             if end.case is not None:
                 await self.log.give_up(end.case, end.outcome, end.reason)
                 self._report("", "")
             # Nothing is to be hoped for when the device is gone, or when a worker does not even come to a case.
-            stuck = end.case is None and len(left) == len(remaining)
+            stuck = end.case is None and not progress
             if stuck or end.outcome is Outcome.DEVICE_LOST or fruitless >= _FRUITLESS_WORKERS:
                 for case in self.log.remaining:
                     await self.log.give_up(case.id, end.outcome, f"not measured: {end.reason}")
                     self._report("", "")
         return problems
+
+    async def _cool_down(self, pauses: Pauses) -> None:
+        """Wait after a throttled case, at most ten seconds, until no heat holds the clocks down any more."""
+        for seconds in pauses.next():
+            self._report("", "cooling down")
+            await asyncio.sleep(seconds)
+            state = await self._watch.state(self._order.device)
+            if not HEAT & set(state.throttle_reasons):
+                return
+
+    async def _with_xids(self, end: Ending) -> Ending:
+        if end.outcome not in {Outcome.DEVICE_ERROR, Outcome.DEVICE_LOST}:
+            return end
+        outcome, reason = await self.log.with_xids(end.outcome, end.reason)
+        return replace(end, outcome=outcome, reason=reason)
 
     async def _run_worker(self) -> Ending:
         """Have one worker measure what remains, and say how it ended."""
@@ -76,7 +119,12 @@ class Trial:
         started_at = asyncio.get_running_loop().time()
         plan = _rest_of(order.plan, self.log.remaining)
         launch = Launch(
-            order={"plan": plan.to_dict(), "device": order.device_spec},
+            order={
+                "plan": plan.to_dict(),
+                "device": order.device_spec,
+                "processors": order.placement.processors,
+                "numa_node": order.placement.numa_node,
+            },
             folder=order.folder,
             environment=order.environment,
             user=order.user,
@@ -96,6 +144,8 @@ class Trial:
         """Take one message of a worker; the clock after it."""
         now = asyncio.get_running_loop().time()
         match message["kind"]:
+            case "placed":
+                self.log.placed(message)
             case "opened":
                 self.log.opened(message)
             case "header":
@@ -106,8 +156,8 @@ class Trial:
                     self.log.startup_seconds = now - started_at
                 self._report(clock.case or "", clock.phase)
             case "measurement":
-                await self.log.measured(Measurement.from_dict(message["measurement"]))
-                self._report("", "")
+                if await self.log.measured(Measurement.from_dict(message["measurement"])):
+                    self._report("", "")
                 return clock.leave_case(now)
             case "result" | "failed":
                 self.log.closing(message)

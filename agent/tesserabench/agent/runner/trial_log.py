@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tesserabench.agent.runner import translation
 from tesserabench.agent.runner.capture import Lines
 from tesserabench.agent.runner.recorder import Recorder
-from tesserabench.agent.runner.watch import DeviceWatch, Throttling, Track
+from tesserabench.agent.runner.verdict import Judge, Judged, own_window
+from tesserabench.agent.runner.watch import DeviceWatch, Facts, Placement, Throttling, Track
+from tesserabench.agent.runner.xids import explain_xid, xid_sentence
 from tesserabench.agent.settings import Budgets
 from tesserabench.bench import (
     Case,
+    Ceilings,
     Measurement,
     Mode,
     Outcome,
@@ -22,6 +25,7 @@ from tesserabench.bench import (
     device_kind,
     find_benchmark,
 )
+from tesserabench.bench.codec import decode
 from tesserabench.v1 import measurement_pb2 as pb
 from tesserabench.v1.host_pb2 import Device
 from tesserabench.v1.ingest_service_pb2 import TrialFinished, TrialStarted
@@ -47,6 +51,17 @@ class TrialOrder:
     user: str | None
     budgets: Budgets
     case_limit: float | None
+    facts: Facts = field(default_factory=Facts)
+    placement: Placement = field(default_factory=Placement)
+    clock_policy: str = ""
+    retries: int = 0
+    """How often a case that was throttled is measured again."""
+    cooldown_seconds: float = 0.5
+    """The first pause before that; each further one is twice as long."""
+    memory_bytes: int | None = None
+    """Memory at which a worker is stopped; None for nine tenths of what there is."""
+    flags: tuple[str, ...] = ()
+    """Remarks on the trial that are known before it begins."""
 
     @property
     def limits(self) -> Mapping[str, float]:
@@ -60,11 +75,23 @@ class TrialLog:
     def __init__(self, order: TrialOrder, recorder: Recorder, watch: DeviceWatch) -> None:
         self._order, self._recorder, self._watch = order, recorder, watch
         self._remaining: dict[str, Case] = {case.id: case for case in order.plan.cases}
+        self._judge = Judge(order.retries)
         self._device_info: Mapping[str, Any] = {}
+        self._placed = Placement()
         self._header: TrialHeader | None = None
+        self._closing: Ceilings | None = None
+        self._flags: dict[str, None] = dict.fromkeys(order.flags)
         self._after: pb.DeviceState | None = None
         self._measured_seconds = 0.0
+        self._xids_told = 0
         self._open = False
+        self.track: Track | None = None
+        self.idle_watts: float | None = None
+        """Power of the device just before the trial, when it was asked for."""
+        self.restarted = False
+        """Whether a worker of this trial has not got through."""
+        self.retrying: set[str] = set()
+        """Cases that the last worker measured and that must be measured again."""
         self.before: pb.DeviceState | None = None
         self.pid = 0
         self.workers = 0
@@ -78,6 +105,11 @@ class TrialLog:
         """The cases without a result."""
         return tuple(self._remaining.values())
 
+    @property
+    def any_sustained(self) -> bool:
+        """Whether a case is measured at power equilibrium, so that its energy is wanted."""
+        return any(self._mode_of(case) is Mode.SUSTAINED for case in self._remaining)
+
     def opened(self, message: Mapping[str, Any]) -> None:
         """A worker has opened the device."""
         self._device_info = message["device"]
@@ -89,8 +121,21 @@ class TrialLog:
         self._header = header
         await self.start()
 
+    def placed(self, message: Mapping[str, Any]) -> None:
+        """A worker has told where it runs."""
+        self._placed = Placement(processors=tuple(message["processors"]), numa_node=message["numa_node"])
+
+    def flag(self, word: str) -> None:
+        """Remark on the whole trial."""
+        self._flags[word] = None
+
     def closing(self, message: Mapping[str, Any]) -> None:
-        """A worker has told the state of the device at its end."""
+        """A worker has told the state of the device at its end, and its last probes."""
+        result = message.get("result") or {}
+        for word in result.get("flags") or ():
+            self.flag(str(word))
+        if result.get("closing") is not None:
+            self._closing = decode(Ceilings, result["closing"], "closing")
         if self._order.device.kind == "simulated" and "state" in message:
             self._after = translation.state_to_wire(message["state"], _now())
 
@@ -106,25 +151,67 @@ class TrialLog:
             case_count=len(order.plan.cases),
             seed=order.plan.seed,
             state=self.before,
+            clock_policy=order.clock_policy,
+            processors=self._placed.processors,
+            numa_node=self._placed.numa_node,
         )
         if self._header is not None:
-            started.environment.CopyFrom(translation.environment_to_wire(self._header))
+            started.environment.CopyFrom(translation.environment_to_wire(self._header, order.facts))
         await self._recorder.trial_started(started)
         self._open = True
 
-    async def measured(self, measurement: Measurement) -> None:
-        """Write what a case gave."""
+    async def measured(self, measurement: Measurement) -> bool:
+        """Write what a case gave; False when it was throttled and is to be measured again, so that nothing was."""
         case = self._remaining[measurement.case.id]
         await self.start()
+        judged = await self._judged(measurement)
+        if judged.again:
+            self.retrying.add(case.id)
+            return False
+        measurement = judged.measurement
         position = len(self._order.plan.cases) - len(self._remaining)
-        result = translation.result_to_wire(measurement, self._header, position)
-        if self.workers > 1:
+        result = translation.result_to_wire(measurement, self._header, position, retried=judged.retried)
+        result.flags.extend(flag for flag in (*judged.flags, *self._order.flags) if flag not in result.flags)
+        if self.restarted:
             result.flags.append("worker_restarted")
+        result.throttle = judged.throttling.kind
+        result.throttle_fractions.update(judged.throttling.fractions)
+        result.measurements.extend(translation.metric_to_wire(value) for value in judged.metrics)
         await self._recorder.case_finished(self._order.number, result)
         del self._remaining[case.id]
         self.outcomes[measurement.outcome] += 1
         if measurement.sampling is not None:
             self._measured_seconds += measurement.sampling.elapsed_seconds
+        return True
+
+    async def _judged(self, measurement: Measurement) -> Judged:
+        """A result in the light of what the device did meanwhile."""
+        begin, end = measurement.measuring_monotonic_ns, measurement.measured_monotonic_ns
+        window = own_window(measurement)
+        if window is None and self.track is not None and begin is not None and end is not None:
+            window = await self.track.window(begin, end)
+        if measurement.outcome in {Outcome.DEVICE_ERROR, Outcome.DEVICE_LOST}:
+            outcome, reason = await self.with_xids(measurement.outcome, measurement.reason)
+            measurement = replace(measurement, outcome=outcome, reason=reason)
+        judged = self._judge.judge(measurement, window, self.idle_watts)
+        if judged.finding and not judged.again:
+            self._watch.finding(self._order.device, *judged.finding)
+        return judged
+
+    async def with_xids(self, outcome: Outcome, reason: str) -> tuple[Outcome, str]:
+        """A failure, with what the driver has reported of the device since the last one."""
+        if self.track is None:
+            return outcome, reason
+        found = (await self.track.xids())[self._xids_told :]
+        self._xids_told += len(found)
+        for number in dict.fromkeys(found):
+            sentence = xid_sentence(number)
+            reason = "; ".join(text for text in (reason, sentence) if text)
+            if explain_xid(number).lost:
+                outcome = Outcome.DEVICE_LOST
+            if explain_xid(number).hardware:
+                self._watch.finding(self._order.device, "xid", sentence)
+        return outcome, reason
 
     async def give_up(self, case: str, outcome: Outcome, reason: str) -> None:
         """Write that a case gave nothing, unless it has a result."""
@@ -154,7 +241,7 @@ class TrialLog:
         """Whether the trial has a beginning and no end in the log."""
         return self._open
 
-    async def finish(self, outcome: pb.Outcome.ValueType, reason: str, track: Track | None = None) -> None:
+    async def finish(self, outcome: pb.Outcome.ValueType, reason: str) -> None:
         """Write how the trial ended, unless nothing of it has been written, or its end has."""
         if not self._open:
             return
@@ -162,17 +249,30 @@ class TrialLog:
         finished = TrialFinished(
             trial=self._order.number, outcome=outcome, reason=reason, state=after, exit_status=self.exit_status
         )
-        if track is not None:
-            throttling = self._own_throttling(after) or track.conclude(after)
-            finished.throttle = throttling.kind
-            finished.throttle_fractions.update(throttling.fractions)
-            finished.reason = "; ".join(text for text in (reason, throttling.remark) if text)
+        if self.track is not None:
+            await self._add_readings(finished, after, self.track)
         if self._header is not None:
-            finished.ceilings.extend(translation.ceilings_to_wire(self._header))
+            finished.ceilings.extend(translation.ceilings_to_wire(self._header, self._closing))
+        finished.flags.extend(self._flags)
         if self.startup_seconds is not None:
             finished.startup.FromNanoseconds(int(self.startup_seconds * 1e9))
         await self._recorder.trial_finished(finished)
         self._open = False
+
+    async def _add_readings(self, finished: TrialFinished, after: pb.DeviceState, track: Track) -> None:
+        """What the device did during the trial."""
+        throttling = self._own_throttling(after) or track.conclude(after)
+        finished.throttle = throttling.kind
+        finished.throttle_fractions.update(throttling.fractions)
+        xids = [xid_sentence(number) for number in dict.fromkeys(await track.xids())]
+        unsaid = [text for text in (throttling.remark, *xids) if text and text not in finished.reason]
+        finished.reason = "; ".join(text for text in (finished.reason, *unsaid) if text)
+        if throttling.void:
+            finished.outcome = pb.OUTCOME_DEVICE_ERROR
+            self.flag("void")
+        telemetry = await track.telemetry()
+        if telemetry is not None:
+            finished.telemetry.CopyFrom(telemetry)
 
     def _own_throttling(self, after: pb.DeviceState) -> Throttling | None:
         """A simulated device lives in a time of its own, which only its samples know."""

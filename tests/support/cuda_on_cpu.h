@@ -347,3 +347,4 @@ template <class... A> static void guarded(void (*kernel)(A...), const Order* ord
 } // namespace cuda_on_cpu
 
 #include "cuda_on_cpu_intrinsics.h"
+#include "cuda_on_cpu_tensor.h"

@@ -201,7 +201,10 @@ def check_work(work: Workload, limit: float, launches: int = 2) -> None:
 @functools.cache
 def build(text: str, name: str, defines: tuple[tuple[str, str], ...]) -> Path:
     """Compile a source into a library, unless the same was compiled before."""
-    headers = [(HERE / header).read_text("utf-8") for header in ("cuda_on_cpu.h", "cuda_on_cpu_intrinsics.h")]
+    headers = [
+        (HERE / header).read_text("utf-8")
+        for header in ("cuda_on_cpu.h", "cuda_on_cpu_intrinsics.h", "cuda_on_cpu_tensor.h")
+    ]
     options = (*FLAGS, f"-I{HERE}", *(f"-D{key}={value}" for key, value in defines))
     wrapped = _wrap(text, name)
     key = hashlib.sha256("\0".join((*headers, wrapped, *options)).encode()).hexdigest()[:24]

@@ -3,6 +3,17 @@
 A module declares a suite; the module of the same name with `_work` holds what needs NumPy.
 """
 
-from tesserabench.bench.workloads import compiler, core, fft, gemm, latency, memory, memory_access, transfer
+from tesserabench.bench.workloads import (
+    compiler,
+    core,
+    fft,
+    gemm,
+    latency,
+    memory,
+    memory_access,
+    norm,
+    primitives,
+    transfer,
+)
 
-__all__ = ["compiler", "core", "fft", "gemm", "latency", "memory", "memory_access", "transfer"]
+__all__ = ["compiler", "core", "fft", "gemm", "latency", "memory", "memory_access", "norm", "primitives", "transfer"]

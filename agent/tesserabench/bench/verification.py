@@ -36,8 +36,6 @@ LIMITS = {
     "uint64": 0.0,
 }
 """Largest ||out - ref|| / ||ref|| that counts as correct, by dtype of the inputs. e5m2 has one bit less than e4m3."""
-LONG_SUM, LONG_SUM_LIMIT = 16384, 1e-4
-"""From this many terms a float32 sum may be off by more: rounding errors grow with the root of their number."""
 
 
 def relative_error(output: "npt.NDArray[Any]", reference: "npt.NDArray[Any]") -> float | None:
@@ -67,9 +65,6 @@ def limit_of(benchmark: Benchmark, case: Case) -> float:
             f"dtype {dtype!r} has no limit for its error; give {benchmark.name} a tolerance, "
             f"or use one of: {', '.join(LIMITS)}",
         )
-    terms = case.params.get("k")
-    if dtype == "float32" and isinstance(terms, int) and terms >= LONG_SUM:
-        return LONG_SUM_LIMIT
     return LIMITS[dtype]
 
 

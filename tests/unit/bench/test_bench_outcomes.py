@@ -233,6 +233,7 @@ def test_observer_hears_everything_in_order() -> None:
             ("measurement", measurement),
             ("progress", done, 5),
         ]
+    expected.append(("phase", None, Phase.CEILING, 120.0))
     assert recorder.calls == expected
     assert tuple(item.case_id for item in result.measurements) == result.header.order
 

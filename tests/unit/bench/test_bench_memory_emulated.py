@@ -41,8 +41,8 @@ def test_transpose_is_right_at_any_shape(m: int, n: int, dtype: str) -> None:
 @pytest.mark.parametrize("op", ["gather", "update"])
 def test_random_accesses_go_where_the_sequence_says(op: str, accesses: int) -> None:
     for order in SEEDS[:2]:
-        params = {"op": op, "entries": 1 << 12, "accesses": accesses}
-        check_work(emulated_work("memory/random", params, order=order), 0.0, launches=1)
+        work = emulated_work("memory/random", {"op": op, "entries": 1 << 12, "accesses": accesses}, order=order)
+        check_work(work, 0.0, launches=1)
 
 
 def test_updates_are_told_apart_over_many_launches() -> None:

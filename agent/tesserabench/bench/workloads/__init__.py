@@ -4,6 +4,7 @@ A module declares a suite; the module of the same name with `_work` holds what n
 """
 
 from tesserabench.bench.workloads import (
+    collectives,
     compiler,
     core,
     fft,
@@ -16,4 +17,16 @@ from tesserabench.bench.workloads import (
     transfer,
 )
 
-__all__ = ["compiler", "core", "fft", "gemm", "latency", "memory", "memory_access", "norm", "primitives", "transfer"]
+__all__ = [
+    "collectives",
+    "compiler",
+    "core",
+    "fft",
+    "gemm",
+    "latency",
+    "memory",
+    "memory_access",
+    "norm",
+    "primitives",
+    "transfer",
+]

@@ -29,9 +29,7 @@ _DEVICE_TIERS: dict[str, dict[str, Axes]] = {
     "cuda": {"smoke": {"n": (256 * MI,)}, "full": {"n": (4 * MI, 256 * MI), "dtype": ("float32", "float64")}},
     "simulated": {"smoke": {"n": (256 * MI,)}},
 }
-
-
-_ONE_TYPE = {
+_ONE_TYPE: dict[str, dict[str, Axes]] = {
     **_DEVICE_TIERS,
     "cuda": {"smoke": {"n": (256 * MI,)}, "full": {"dtype": ("float32", "float64")}},
 }

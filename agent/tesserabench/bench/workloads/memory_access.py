@@ -42,11 +42,10 @@ def random(device: ArrayDevice, params: Params, seed: int) -> Workload:
     # NumPy is imported when work is prepared, not when suites are listed.
     from tesserabench.bench.workloads import memory_access_work as work  # noqa: PLC0415
 
+    update = params.text("op") == "update"
     if device.info.kind is DeviceKind.CUDA:
-        kinds: tuple[type[work.RandomGather], type[work.RandomUpdate]] = (work.CudaGather, work.CudaUpdate)
-    else:
-        kinds = (work.CpuGather, work.CpuUpdate)
-    return kinds[params.text("op") == "update"](device, params, seed)
+        return work.CudaUpdate(device, params, seed) if update else work.CudaGather(device, params, seed)
+    return work.CpuUpdate(device, params, seed) if update else work.CpuGather(device, params, seed)
 
 
 @benchmark(

@@ -260,7 +260,7 @@ async def _series(session: AsyncSession, project_id: int, cases: Sequence[str]) 
     wanted_series = {}
     for case in cases:
         for metric, unit, better, primary in (("time", "ns", "lower", True), ("bandwidth", "B/s", "higher", False)):
-            wanted_series[project_id, case, "cold", metric, "Simulated 1"] = SeriesFacts(
+            wanted_series[project_id, case, "cold", metric, "Simulated 1", ""] = SeriesFacts(
                 suite="core",
                 benchmark=case.partition("[")[0],
                 parameters={"n": "1"},

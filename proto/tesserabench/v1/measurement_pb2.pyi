@@ -864,7 +864,9 @@ class CaseResult(_message.Message):
     blocks: _builtins.int
     """Groups of samples, apart in time."""
     arm: _builtins.str
-    """`a` or `b` when two arms were measured interleaved; empty otherwise."""
+    """`a` or `b` when two arms were measured interleaved; `null_a` and `null_b` when both were arm A, to learn whether it
+    differs from itself; empty otherwise.
+    """
     throttle: Global___ThrottleClass.ValueType
     """What limited the clocks while the samples were taken."""
     @_builtins.property
@@ -1057,6 +1059,7 @@ class DeviceState(_message.Message):
     THROTTLE_NS_FIELD_NUMBER: _builtins.int
     FOREIGN_PIDS_FIELD_NUMBER: _builtins.int
     ECC_UNCORRECTED_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     sm_clock_mhz: _builtins.float
     """Streaming-multiprocessor clock in MHz; for a CPU its current clock."""
     memory_clock_mhz: _builtins.float
@@ -1091,6 +1094,10 @@ class DeviceState(_message.Message):
     def foreign_pids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Processes of others that use the device."""
 
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a person should look at, as stable words: `thermal`, `brake`, `xid`."""
+
     def __init__(
         self,
         *,
@@ -1107,10 +1114,11 @@ class DeviceState(_message.Message):
         throttle_ns: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         foreign_pids: _abc.Iterable[_builtins.int] | None = ...,
         ecc_uncorrected: _builtins.int | None = ...,
+        findings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ecc_uncorrected", b"_ecc_uncorrected", "_energy_joules", b"_energy_joules", "_memory_clock_mhz", b"_memory_clock_mhz", "_memory_used_bytes", b"_memory_used_bytes", "_power_limit_watts", b"_power_limit_watts", "_power_watts", b"_power_watts", "_sm_clock_mhz", b"_sm_clock_mhz", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "ecc_uncorrected", b"ecc_uncorrected", "energy_joules", b"energy_joules", "memory_clock_mhz", b"memory_clock_mhz", "memory_used_bytes", b"memory_used_bytes", "power_limit_watts", b"power_limit_watts", "power_watts", b"power_watts", "sm_clock_mhz", b"sm_clock_mhz", "temperature_celsius", b"temperature_celsius", "time", b"time", "utilization", b"utilization"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ecc_uncorrected", b"_ecc_uncorrected", "_energy_joules", b"_energy_joules", "_memory_clock_mhz", b"_memory_clock_mhz", "_memory_used_bytes", b"_memory_used_bytes", "_power_limit_watts", b"_power_limit_watts", "_power_watts", b"_power_watts", "_sm_clock_mhz", b"_sm_clock_mhz", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "ecc_uncorrected", b"ecc_uncorrected", "energy_joules", b"energy_joules", "foreign_pids", b"foreign_pids", "memory_clock_mhz", b"memory_clock_mhz", "memory_used_bytes", b"memory_used_bytes", "power_limit_watts", b"power_limit_watts", "power_watts", b"power_watts", "sm_clock_mhz", b"sm_clock_mhz", "temperature_celsius", b"temperature_celsius", "throttle_ns", b"throttle_ns", "throttle_reasons", b"throttle_reasons", "time", b"time", "utilization", b"utilization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ecc_uncorrected", b"_ecc_uncorrected", "_energy_joules", b"_energy_joules", "_memory_clock_mhz", b"_memory_clock_mhz", "_memory_used_bytes", b"_memory_used_bytes", "_power_limit_watts", b"_power_limit_watts", "_power_watts", b"_power_watts", "_sm_clock_mhz", b"_sm_clock_mhz", "_temperature_celsius", b"_temperature_celsius", "_utilization", b"_utilization", "ecc_uncorrected", b"ecc_uncorrected", "energy_joules", b"energy_joules", "findings", b"findings", "foreign_pids", b"foreign_pids", "memory_clock_mhz", b"memory_clock_mhz", "memory_used_bytes", b"memory_used_bytes", "power_limit_watts", b"power_limit_watts", "power_watts", b"power_watts", "sm_clock_mhz", b"sm_clock_mhz", "temperature_celsius", b"temperature_celsius", "throttle_ns", b"throttle_ns", "throttle_reasons", b"throttle_reasons", "time", b"time", "utilization", b"utilization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ecc_uncorrected: _TypeAlias = _typing.Literal["ecc_uncorrected"]  # noqa: Y015
     _WhichOneofArgType__ecc_uncorrected: _TypeAlias = _typing.Literal["_ecc_uncorrected", b"_ecc_uncorrected"]  # noqa: Y015

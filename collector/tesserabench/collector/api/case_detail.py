@@ -37,6 +37,8 @@ def detail_json(result: pb.CaseResult) -> str:
         parts.append(f',"wall_time":"{_duration(result.wall_time)}"')
     if result.seed:
         parts.append(f',"seed":"{result.seed}"')
+    if result.arm:
+        parts.append(f',"arm":{_quoted(check_text(result.arm, "result.arm", LONGEST_NAME))}')
     parts.append("}")
     return "".join(parts)
 

@@ -27,6 +27,9 @@ _LONGEST_CASE = 1024
 _LONGEST_REASON = 16_384
 _REMEMBERED_CASES = 20_000
 
+ARMS = ("a", "b", "null_a", "null_b")
+"""Sides of an interleaved comparison; the last two are both arm A, and tell whether it differs from itself."""
+
 _OUTCOMES = {number: Outcome(word(pb.Outcome, number)) for number in pb.Outcome.values() if number}
 _MODES = {number: word(pb.TimingMode, number) for number in pb.TimingMode.values()}
 _STOPS = {number: word(pb.StopReason, number) or None for number in pb.StopReason.values()}
@@ -102,6 +105,7 @@ class CaseReader:
             measured_us,
             detail_json(result),
             self._values(measurements, strict=strict),
+            _arm(result.arm),
         )
 
     def _identity(self, case: pb.Case) -> CaseIdentity:
@@ -151,6 +155,12 @@ class CaseReader:
         else:
             self._blocks.append(values)
         return values or None, packed_columns(samples, len(values) // 8, field) if others else None
+
+
+def _arm(arm: str) -> str:
+    if arm and arm not in ARMS:
+        raise BadFieldError("result.arm", arm, f"none of {', '.join(ARMS)}, and not empty")
+    return arm
 
 
 _STATISTICS = (

@@ -101,8 +101,10 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "overrides": Rule(most=100),
         "trials": Rule(highest=1000),
         "drill": Rule(most=100, longest=128),
+        "determinism_launches": Rule(highest=10_000),
     },
     "ParameterOverride": {"parameter": Rule(required=True, longest=256), "value": Rule(required=True, longest=1000)},
+    "Duet": {"overrides": Rule(most=100)},
     "HostSelector": {
         "hosts": Rule(most=1000, pattern=names.HOST_PATTERN, remedy=_HOST.remedy),
         "conditions": Rule(most=50, longest=500),

@@ -90,7 +90,7 @@ async def advance(session: AsyncSession, run: Run, project: Project, *, cases: f
     The caller has made sure that nothing regressed. A drill, a run that did not end well or had failing cases, one
     that is older than the head, one that leaves out cases that the head has, and a pinned head change nothing.
     """
-    if run.drill or run.outcome != Outcome.OK or run.pull_request:
+    if run.drill or "duet" in run.spec or run.outcome != Outcome.OK or run.pull_request:
         return False
     failures = (await run_store.failures(session, [run.id])).get(run.id, {})
     if any(outcome != Outcome.UNSUPPORTED for outcome in failures):
@@ -198,3 +198,5 @@ def _check_worthy(run: Run) -> None:
         raise invalid_field("run", name, f"ended with {run.outcome}; only a run that ended ok can be a baseline")
     if run.drill:
         raise invalid_field("run", name, "was slowed on purpose (drill) and can be no baseline")
+    if "duet" in run.spec:
+        raise invalid_field("run", name, "compares two arms with each other (duet) and can be no baseline")

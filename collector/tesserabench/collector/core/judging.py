@@ -21,7 +21,7 @@ from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import ResultSet, SeriesKey
 from tesserabench.analysis.words import Verdict
-from tesserabench.collector.core import baselines, confirmations, endings, findings, results, runs
+from tesserabench.collector.core import baselines, confirmations, duets, endings, findings, results, runs
 from tesserabench.collector.core.actors import COLLECTOR
 from tesserabench.collector.core.comparisons import comparison_json, key_of_entry
 from tesserabench.collector.core.confirmations import Patience, Suspicion
@@ -85,7 +85,11 @@ class Case:
 async def judge(judging: Judging, run_id: int) -> None:
     """Take the next look at a run: afterwards it has its verdict, or waits for its confirming run."""
     async with judging.database.transaction() as session:
-        case = await _read(session, run_id, confirming_since(judging, judging.clock()))
+        duet = await _read_duet(session, run_id)
+        case = None if duet else await _read(session, run_id, confirming_since(judging, judging.clock()))
+    if duet is not None:
+        await _judge_duet(judging, run_id, duet)
+        return
     if case is None:
         return
     comparison = await judging.offload(compare, case.base, case.head, judging.policy, case.history)
@@ -100,6 +104,31 @@ async def judge(judging: Judging, run_id: int) -> None:
             occasion = _occasion(case, run, judging.clock(), case.confirming_run if case.confirming else None)
             found = await findings.second_look(session, comparison, answers, occasion)
             await _finish(session, case, found, occasion)
+
+
+async def _read_duet(session: AsyncSession, run_id: int) -> duets.Duet | None:
+    """What a run that compares two arms measured; none when it does not, or waits for nothing."""
+    run = await session.get(Run, run_id, populate_existing=True)
+    if run is None or run.state != RunState.JUDGING or RunSpec.from_json(run.spec).duet is None:
+        return None
+    return await duets.read(session, run)
+
+
+async def _judge_duet(judging: Judging, run_id: int, duet: duets.Duet) -> None:
+    """Store what its arms give, and end it: see `duets` for why there is no second look."""
+    comparison = await judging.offload(duets.compare, duet)
+    async with judging.database.transaction() as session:
+        run = await _lock(session, run_id)
+        if run is None:
+            return
+        now = judging.clock()
+        await store.put(session, run.id, base_run_id=None, content=comparison_json(comparison, now), now=now)
+        run.verdict = comparison.verdict.value
+        run.severity = comparison.severity.value if comparison.severity else None
+        run.verdict_reason = comparison.summary
+        run.reason = "" if run.outcome == Outcome.OK else run.reason
+        await endings.finish(session, run, now)
+        _log.info("run.judged", run=run.id, verdict=run.verdict, severity=run.severity, duet=True)
 
 
 async def _read(session: AsyncSession, run_id: int, waited_since: datetime) -> Case | None:

@@ -77,8 +77,8 @@ def _series(
         grouped[row.series_id].append(row)
     for series_id, group in sorted(grouped.items()):
         found = series[series_id]
-        if found.better not in set(Better):
-            # A metric without a direction is kept and never judged.
+        if found.arm or found.better not in set(Better):
+            # An arm is compared with the other one alone; a metric without a direction is kept and never judged.
             continue
         kinds = {_device(trials, row).get("kind", "") for row in group}
         launches = tuple(_launch(row, counts[row.record], trials, reasons) for row in group)

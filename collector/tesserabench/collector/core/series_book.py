@@ -68,7 +68,7 @@ class SeriesBook:
 
 def series_key(project_id: int, case: CaseFinished, value: MetricValue, device_key: str) -> SeriesKey:
     """What identifies the series of a value."""
-    return (project_id, case.case.case_id, case.mode, value.metric, device_key)
+    return (project_id, case.case.case_id, case.mode, value.metric, device_key, case.arm)
 
 
 def _facts(case: CaseFinished, value: MetricValue) -> SeriesFacts:

@@ -13,6 +13,9 @@ DEFAULT_TIER = "regression"
 DEFAULT_TRIALS: Mapping[str, int] = {"smoke": 1, "regression": 5, "full": 5, "nightly": 10}
 """Worker processes per host by tier: the unit of replication is the launch, so a gate needs a few of them."""
 
+FEWEST_DUET_TRIALS = 5
+"""An interleaved comparison has one number for each worker, and an interval of fewer than five says little."""
+
 LARGEST_DRILL = 100.0
 DEFAULT_BRANCH = "main"
 
@@ -38,6 +41,30 @@ class HostSelector:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DuetSpec:
+    """An interleaved comparison: what arm B has otherwise than arm A. Nothing makes it a null control.
+
+    `smallest_effect` is the relative change that counts as one; 0 leaves it to the analysis.
+    """
+
+    overrides: tuple[ParameterOverride, ...] = ()
+    smallest_effect: float = 0.0
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The comparison that `to_json` or protobuf's JSON mapping wrote."""
+        return cls(overrides=_overrides(data), smallest_effect=float(data.get("smallest_effect", 0.0)))
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison in protobuf's JSON mapping with the original field names; defaults are left out."""
+        data: dict[str, Any] = {
+            "overrides": [{"parameter": item.parameter, "value": item.value} for item in self.overrides],
+            "smallest_effect": self.smallest_effect,
+        }
+        return {key: value for key, value in data.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
     """What is to be measured and how. `mode` empty leaves each benchmark its own; `seed` 0 is not chosen yet."""
 
@@ -54,6 +81,9 @@ class RunSpec:
     timeout_seconds: float | None = None
     drill: Mapping[str, float] = field(default_factory=dict)
     selector: HostSelector = field(default_factory=HostSelector)
+    duet: DuetSpec | None = None
+    determinism_launches: int = 0
+    """Launches over the same inputs whose outputs are compared bit by bit; 0 leaves the check out."""
 
     @property
     def device_kind(self) -> str:
@@ -70,10 +100,7 @@ class RunSpec:
             device=data.get("device") or "auto",
             include=tuple(data.get("include", ())),
             exclude=tuple(data.get("exclude", ())),
-            overrides=tuple(
-                ParameterOverride(parameter=item.get("parameter", ""), value=item.get("value", ""))
-                for item in data.get("overrides", ())
-            ),
+            overrides=_overrides(data),
             trials=int(data.get("trials", 0)),
             mode=_word("TIMING_MODE_", data.get("mode")),
             seed=int(data.get("seed", 0)),
@@ -86,6 +113,8 @@ class RunSpec:
                 conditions=tuple(selector.get("conditions", ())),
                 count=int(selector.get("count", 0)) or 1,
             ),
+            duet=DuetSpec.from_json(data["duet"]) if "duet" in data else None,
+            determinism_launches=int(data.get("determinism_launches", 0)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -109,12 +138,18 @@ class RunSpec:
             "timeout": _duration(self.timeout_seconds),
             "drill": dict(self.drill),
             "selector": {key: value for key, value in selector.items() if value},
+            "determinism_launches": self.determinism_launches,
         }
-        return {key: value for key, value in data.items() if value not in (None, [], {}, 0, "")}
+        told = {key: value for key, value in data.items() if value not in (None, [], {}, 0, "")}
+        # A duet that says nothing compares the run with itself: it must not be lost for being empty.
+        return told if self.duet is None else told | {"duet": self.duet.to_json()}
 
     def settled(self, *, seed: int) -> Self:
         """The spec with what was left to the server filled in: trials by tier, seed."""
-        return replace(self, trials=self.trials or DEFAULT_TRIALS[self.tier], seed=self.seed or seed)
+        usual = DEFAULT_TRIALS[self.tier]
+        if self.duet is not None:
+            usual = max(usual, FEWEST_DUET_TRIALS)
+        return replace(self, trials=self.trials or usual, seed=self.seed or seed)
 
     def validate(self) -> None:
         """Check what needs no knowledge of the fleet.
@@ -136,7 +171,17 @@ class RunSpec:
         for name, seconds in (("case_timeout", self.case_timeout_seconds), ("timeout", self.timeout_seconds)):
             if seconds is not None and not seconds > 0:
                 raise invalid_field(f"spec.{name}", seconds, "give a time above zero, or leave it out")
+        if self.duet is not None and not 0 <= self.duet.smallest_effect < 1:
+            remedy = "give a fraction between 0 and 1, such as 0.01 for 1 %, or leave it out"
+            raise invalid_field("spec.duet.smallest_effect", self.duet.smallest_effect, remedy)
         parse_conditions(self.selector.conditions)
+
+
+def _overrides(data: Mapping[str, Any]) -> tuple[ParameterOverride, ...]:
+    return tuple(
+        ParameterOverride(parameter=item.get("parameter", ""), value=item.get("value", ""))
+        for item in data.get("overrides", ())
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,8 @@ def check_spec(spec: RunSpec, suites: Mapping[str, KnownSuite]) -> None:
             raise invalid_field("spec.drill", benchmark, remedy)
     for index, override in enumerate(spec.overrides):
         _check_parameter(f"spec.overrides[{index}].parameter", override.parameter, suite)
+    for index, override in enumerate(spec.duet.overrides if spec.duet is not None else ()):
+        _check_parameter(f"spec.duet.overrides[{index}].parameter", override.parameter, suite)
 
 
 def _check_parameter(field: str, name: str, suite: KnownSuite) -> None:

@@ -79,6 +79,8 @@ class CaseFinished:
     measured_us: int
     detail_json: str
     values: tuple[MetricValue, ...]
+    arm: str = ""
+    """Of an interleaved comparison; empty outside of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

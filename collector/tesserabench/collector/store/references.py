@@ -16,6 +16,8 @@ def _ended(project_id: int, suite: str) -> list[ColumnElement[bool]]:
         Run.state == RunState.FINISHED.value,
         Run.started_at.is_not(None),
         Run.trigger != TriggerKind.CONFIRMATION.value,
+        # It has two arms and no value of its own.
+        ~Run.spec.has_key("duet"),
     ]
     return [*conditions, Run.suite == suite] if suite else conditions
 

@@ -102,7 +102,9 @@ async def series_ids(
     if not wanted:
         return {}
     columns = (Series.case_id, Series.mode, Series.metric, Series.device_key)
-    statement = select(Series.id, *columns).where(Series.project_id == project_id, tuple_(*columns).in_(wanted))
+    # An arm of an interleaved comparison has no history and no findings.
+    conditions = (Series.project_id == project_id, Series.arm == "", tuple_(*columns).in_(wanted))
+    statement = select(Series.id, *columns).where(*conditions)
     return {(row[1], row[2], row[3], row[4]): row[0] for row in await session.execute(statement)}
 
 
@@ -123,6 +125,7 @@ def comparable_runs(
         Run.state == RunState.FINISHED.value,
         Run.outcome == Outcome.OK.value,
         Run.drill.is_(False),
+        ~Run.spec.has_key("duet"),
         Run.trigger != TriggerKind.CONFIRMATION.value,
         Run.branch.in_(branches),
         Run.pull_request == "",

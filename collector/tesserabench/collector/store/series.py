@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.tables import Series
 
-SeriesKey = tuple[int, str, str, str, str]
-"""Project id, case id, mode, metric, device key."""
+SeriesKey = tuple[int, str, str, str, str, str]
+"""Project id, case id, mode, metric, device key, arm of an interleaved comparison (empty outside of one)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class KnownSeries:
     primary: bool
 
 
-_IDENTITY = (Series.project_id, Series.case_id, Series.mode, Series.metric, Series.device_key)
+_IDENTITY = (Series.project_id, Series.case_id, Series.mode, Series.metric, Series.device_key, Series.arm)
 
 
 async def get_or_create(session: AsyncSession, wanted: Mapping[SeriesKey, SeriesFacts]) -> dict[SeriesKey, KnownSeries]:
@@ -55,7 +55,9 @@ async def find(session: AsyncSession, keys: Sequence[SeriesKey]) -> dict[SeriesK
     statement = select(*_IDENTITY, Series.id, Series.unit, Series.better, Series.primary)
     rows = await session.execute(statement.where(tuple_(*_IDENTITY).in_(keys)))
     return {
-        (row[0], row[1], row[2], row[3], row[4]): KnownSeries(id=row[5], unit=row[6], better=row[7], primary=row[8])
+        (row[0], row[1], row[2], row[3], row[4], row[5]): KnownSeries(
+            id=row[6], unit=row[7], better=row[8], primary=row[9]
+        )
         for row in rows
     }
 
@@ -67,13 +69,14 @@ async def redefine(session: AsyncSession, series_id: int, facts: SeriesFacts) ->
 
 
 def _row(key: SeriesKey, facts: SeriesFacts) -> dict[str, Any]:
-    project_id, case_id, mode, metric, device_key = key
+    project_id, case_id, mode, metric, device_key, arm = key
     return {
         "project_id": project_id,
         "case_id": case_id,
         "mode": mode,
         "metric": metric,
         "device_key": device_key,
+        "arm": arm,
         "suite": facts.suite,
         "benchmark": facts.benchmark,
         "parameters": dict(facts.parameters),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import uuid
 from collections.abc import Iterator
 
@@ -27,6 +28,7 @@ from tesserabench.agent.policy import allowed_kinds
 from tesserabench.agent.roster import Roster
 from tesserabench.agent.runner.catalogue import installed_suites
 from tesserabench.agent.runner.station import Station
+from tesserabench.agent.runner.variables import spoiling_lines
 from tesserabench.agent.settings import Settings
 from tesserabench.agent.spool import AttemptKey, Spool, open_spool
 from tesserabench.agent.spool.recovery import close_orphans, find_orphans
@@ -229,6 +231,8 @@ class Agent:
         gpus = open_gpus()
         clocks = ClockKeeper(settings.clocks, settings.state_dir, gpus)
         clocks.free_leftovers()
+        for line in spoiling_lines(os.environ):
+            log.warning("environment.spoiled", message=line)
         limits = Limits(**settings.readiness.model_dump())
         return Machine(allowed_kinds(settings.devices), gpus, clocks=clocks, limits=limits)
 

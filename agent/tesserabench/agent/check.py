@@ -1,6 +1,7 @@
 """`tesserabench-agent check`: what the agent would do with these settings, and whether the collector answers."""
 
 import asyncio
+import os
 from collections.abc import Iterable
 
 import grpc
@@ -13,6 +14,7 @@ from tesserabench.agent.link.failures import explain
 from tesserabench.agent.origins import Loaded
 from tesserabench.agent.policy import allowed_kinds
 from tesserabench.agent.runner.catalogue import installed_suites
+from tesserabench.agent.runner.variables import spoiling_lines
 from tesserabench.agent.settings import Settings
 from tesserabench.v1.system_service_pb2 import GetServerInfoRequest
 from tesserabench.v1.system_service_pb2_grpc import SystemServiceStub
@@ -73,6 +75,7 @@ async def connection_line(settings: Settings) -> tuple[bool, str]:
 
 def check(loaded: Loaded) -> tuple[bool, list[str]]:
     """Whether all is well, and everything there is to say."""
-    lines = [*settings_lines(loaded), *inventory_lines(loaded.settings)]
+    warnings = [f"warning: {line}" for line in spoiling_lines(os.environ)]
+    lines = [*settings_lines(loaded), *inventory_lines(loaded.settings), *warnings]
     ok, line = asyncio.run(connection_line(loaded.settings))
     return ok, [*lines, f"{'ok' if ok else 'FAILED'}: {line}"]

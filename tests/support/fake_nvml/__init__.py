@@ -115,7 +115,9 @@ def library_path(hidden: frozenset[str] = frozenset()) -> Path:
 
 def gpu(index: int = 0, **changes: Value | None) -> dict[str, Value]:
     """A healthy, idle H100 as the lines of the state file; None takes a line out, so that it is not supported."""
-    lines: dict[str, Value | None] = dict(line.split(" ", 1) for line in _H100.strip().splitlines())
+    lines: dict[str, Value | None] = {}
+    for line in _H100.strip().splitlines():
+        key, _, lines[key] = line.partition(" ")
     lines["uuid"] = f"GPU-{index}0000000-0000-0000-0000-000000000000"
     lines["energy"] = moving(5_000, 123_000, period_ms=20)
     lines.update({name.replace("__", "."): value for name, value in changes.items()})

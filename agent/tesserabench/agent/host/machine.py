@@ -88,6 +88,7 @@ class Machine:
         else:
             state = DeviceState()
             state.time.FromNanoseconds(time.time_ns())
+        state.findings.extend(sorted(self.findings_of(device)))
         self.states[device.uuid] = state
         return state
 
@@ -168,6 +169,13 @@ class Machine:
         """Note something about the health of a device that a person should look at."""
         log.error("device.finding", device=device.uuid, finding=word, message=sentence)
         self.findings.setdefault(device.uuid, {})[word] = sentence
+
+    def recovered(self, device: Device, *words: str) -> None:
+        """Take findings back."""
+        found = self.findings.get(device.uuid, {})
+        for word in words:
+            if found.pop(word, None) is not None:
+                log.info("device.recovered", device=device.uuid, finding=word)
 
     def findings_of(self, device: Device) -> Mapping[str, str]:
         """What is the matter with a device, by word."""

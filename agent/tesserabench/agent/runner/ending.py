@@ -33,8 +33,13 @@ def of_overrun(overrun: Overrun) -> Ending:
     )
 
 
-def of_exit(status: int, case: str | None) -> Ending:
-    """A worker that ended by itself without having said how it went."""
+def of_memory(complaint: str, case: str | None) -> Ending:
+    """A worker that was stopped because it took too much memory."""
+    return Ending(outcome=Outcome.OUT_OF_MEMORY, reason=complaint, case=case)
+
+
+def of_exit(status: int, case: str | None, *, ran_out: bool = False) -> Ending:
+    """A worker that ended by itself without having said how it went; `ran_out` when the kernel had no memory left."""
     during = f" while it measured {case}" if case else " before its first case"
     if status == _TIMEOUT_STATUS:
         return Ending(
@@ -43,6 +48,11 @@ def of_exit(status: int, case: str | None) -> Ending:
     number = -status if status < 0 else status - _SHELL_SIGNAL_BASE
     if number in {item.value for item in signal.Signals}:
         name = signal.Signals(number).name
+        if number == signal.SIGKILL and ran_out:
+            reason = (
+                f"the kernel ended the worker{during} because the host ran out of memory; choose smaller parameters"
+            )
+            return Ending(outcome=Outcome.OUT_OF_MEMORY, reason=reason, case=case)
         hint = (
             "; nobody here sent it: most often the kernel does when memory runs out"
             if number == signal.SIGKILL

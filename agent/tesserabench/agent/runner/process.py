@@ -15,6 +15,7 @@ from typing import Any
 from tesserabench.agent.errors import RunnerError, WorkerProtocolError
 from tesserabench.agent.runner.capture import Capture, LineBudget, Lines
 from tesserabench.agent.runner.frames import FrameDecoder, Message
+from tesserabench.agent.runner.variables import spoiling
 
 _STDOUT, _STDERR = 1, 2
 _MODULE = "tesserabench.agent.runner.child"
@@ -36,9 +37,12 @@ class Launch:
 
 def worker_environment(parent: Mapping[str, str], folder: Path, extra: Mapping[str, str]) -> dict[str, str]:
     """The environment of a worker: what is allowed of the agent's, and `extra` over it."""
-    kept = {name: value for name, value in parent.items() if name in _ALLOWED or name.startswith(_ALLOWED_PREFIXES)}
-    # Blocking launches would change every time; a debugging leftover must not.
-    kept.pop("CUDA_LAUNCH_BLOCKING", None)
+    spoils = spoiling(parent)
+    kept = {
+        name: value
+        for name, value in parent.items()
+        if (name in _ALLOWED or name.startswith(_ALLOWED_PREFIXES)) and name not in spoils
+    }
     return {**kept, "HOME": str(folder), "PYTHONUNBUFFERED": "1", **extra}
 
 

@@ -3,11 +3,14 @@
 import asyncio
 import os
 import pwd
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tesserabench.agent import VERSION
 from tesserabench.agent.errors import DeviceBusy
 from tesserabench.agent.runner.process import worker_environment
 from tesserabench.agent.runner.watch import DeviceWatch, Obstacle
@@ -18,6 +21,7 @@ CONTENDED = "contended"
 """Flag of a trial that shared its device with somebody else's work."""
 _READY_RETRY_SECONDS = 0.2
 _OWN_TRACES_SECONDS = 2.0
+_CUPY_PACKAGES = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
 _PROCESS, _TEMPERATURE = "process", "temperature"
 
 
@@ -48,7 +52,9 @@ class Station:
         cache = self.settings.state_dir / "cache"
         cache.mkdir(mode=0o700, exist_ok=True)
         self._hand_over(cache)
-        extra = {"CUPY_CACHE_DIR": str(cache / "cupy"), "CUDA_CACHE_PATH": str(cache / "cuda")}
+        # Compiled code of one set of versions is no use to another, and may be wrong for it.
+        versions = _versions(device)
+        extra = {"CUPY_CACHE_DIR": str(cache / "cupy" / versions), "CUDA_CACHE_PATH": str(cache / "cuda" / versions)}
         if device.kind == "cuda":
             extra |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device.uuid}
         else:
@@ -120,3 +126,17 @@ class Station:
         if self.user is not None and os.geteuid() == 0:
             entry = pwd.getpwnam(self.user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
+
+
+def _versions(device: Device) -> str:
+    """The versions that compiled code depends on, as the name of a folder."""
+    cupy = next((found for name in _CUPY_PACKAGES if (found := _version(name))), "none")
+    parts = (f"engine-{VERSION}", f"cupy-{cupy}", f"driver-{device.driver_version or 'none'}")
+    return re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(parts))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -10,6 +10,7 @@ from tesserabench.agent.runner import ending, translation
 from tesserabench.agent.runner.budget import PhaseClock
 from tesserabench.agent.runner.ending import Ending
 from tesserabench.agent.runner.frames import Message
+from tesserabench.agent.runner.memory import MemoryGuard
 from tesserabench.agent.runner.process import Launch, Worker, start_worker
 from tesserabench.agent.runner.recorder import Recorder
 from tesserabench.agent.runner.station import CONTENDED
@@ -20,7 +21,7 @@ from tesserabench.bench import BenchError, Case, Measurement, Outcome, TrialHead
 
 # After so many workers in a row that brought no result of their own, the device is taken for broken.
 _FRUITLESS_WORKERS = 3
-_LOG_PERIOD = 1.0
+_GUARD_PERIOD = 0.5
 
 Report = Callable[[str, str], None]
 """Told the case and the phase that a worker is in; with empty texts, that a case has its result."""
@@ -177,12 +178,18 @@ def _rest_of(plan: TrialPlan, cases: tuple[Case, ...]) -> TrialPlan:
     return replace(plan, cases=cases, options=replace(plan.options, drill=drill))
 
 
+class _OutOfMemoryError(Exception):
+    """The worker takes more memory than it may."""
+
+
 class _Attention:
     """Listens to one worker until it has ended, or must be."""
 
     def __init__(self, trial: Trial, worker: Worker, started_at: float) -> None:
         self._trial, self._worker, self._started_at = trial, worker, started_at
         order = trial.order
+        self._guard = MemoryGuard(worker.pid, order.memory_bytes)
+        self._guard_at = started_at
         self._clock = PhaseClock.started(order.limits, order.case_limit, started_at)
         self._said: Ending | None = None
 
@@ -194,9 +201,11 @@ class _Attention:
         except TimeoutError:
             # When every result is here, that the process did not go by itself is no fault of theirs.
             return self._said or self._overrun()
+        except _OutOfMemoryError as error:
+            return ending.of_memory(str(error), self._clock.case)
         except (WorkerProtocolError, BenchError, KeyError, TypeError, ValueError) as error:
             return ending.of_protocol_error(error, self._clock.case)
-        return self._said or ending.of_exit(status, self._clock.case)
+        return self._said or ending.of_exit(status, self._clock.case, ran_out=self._guard.kernel_ran_out)
 
     async def _take_messages(self) -> None:
         while (message := await self._next()) is not None:
@@ -206,21 +215,32 @@ class _Attention:
                 self._said = Ending(outcome=Outcome(told["outcome"]), reason=told["reason"])
 
     async def _next(self) -> Message | None:
-        """The next message; meanwhile, what the worker prints is written once a second.
+        """The next message; meanwhile, what the worker prints is written, and its memory is watched.
 
         Raises:
             TimeoutError: the phase is over its budget.
+            _OutOfMemoryError: the worker takes too much memory.
         """
         loop = asyncio.get_running_loop()
         while True:
             if self._trial.log.started:
                 await self._trial.log.printed(self._worker.lines(), last=False)
             try:
-                async with asyncio.timeout_at(min(self._clock.deadline, loop.time() + _LOG_PERIOD)):
+                await self._guard_memory(loop.time())
+                async with asyncio.timeout_at(min(self._clock.deadline, loop.time() + _GUARD_PERIOD)):
                     return await self._worker.message()
             except TimeoutError:
                 if loop.time() >= self._clock.deadline:
                     raise
+
+    async def _guard_memory(self, now: float) -> None:
+        """Look at the worker's memory, twice a second at most."""
+        if now < self._guard_at:
+            return
+        self._guard_at = now + _GUARD_PERIOD
+        complaint = await asyncio.to_thread(self._guard.complaint)
+        if complaint:
+            raise _OutOfMemoryError(complaint)
 
     async def _await_exit(self) -> int:
         now = asyncio.get_running_loop().time()

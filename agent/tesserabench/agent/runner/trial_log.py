@@ -32,6 +32,7 @@ from tesserabench.v1.ingest_service_pb2 import TrialFinished, TrialStarted
 
 # Share of the time from which on a device counts as throttled.
 _THROTTLED = 0.01
+_FREE = frozenset({pb.THROTTLE_CLASS_CLEAN, pb.THROTTLE_CLASS_POWER_LIMITED, pb.THROTTLE_CLASS_LOCKED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +271,8 @@ class TrialLog:
         if throttling.void:
             finished.outcome = pb.OUTCOME_DEVICE_ERROR
             self.flag("void")
+        if throttling.kind in _FREE and self._measured_seconds:
+            self._watch.recovered(self._order.device, "thermal", "brake")
         telemetry = await track.telemetry()
         if telemetry is not None:
             finished.telemetry.CopyFrom(telemetry)

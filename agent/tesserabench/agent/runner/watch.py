@@ -114,5 +114,8 @@ class DeviceWatch(Protocol):
         Raises ClocksRefused when they cannot be locked.
         """
 
+    def recovered(self, device: Device, *words: str) -> None:
+        """Take findings back: the device has been measured without them."""
+
     def finding(self, device: Device, word: str, sentence: str) -> None:
         """Note something about the health of the device that a person should look at."""

@@ -8,7 +8,7 @@ from tesserabench.bench.case import Case
 from tesserabench.bench.case_work import CaseWork
 from tesserabench.bench.definition import Benchmark
 from tesserabench.bench.derive import Work, derive_cycles, derive_facts, derive_metrics, implausible
-from tesserabench.bench.device.protocol import Device, TellingWork
+from tesserabench.bench.device.protocol import Device, DeviceState, TellingWork
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.measurement import Ceilings, Measurement
 from tesserabench.bench.metric import MetricValue
@@ -65,12 +65,27 @@ class CaseRun:
 
     def measure(self) -> tuple[Measurement, bool]:
         """Return the measurement, and whether nothing more can be measured in this trial."""
-        fatal = self._guarded(self._run)
+        fatal = self.attempt(self._run)
+        found, fatal_end = self.finish()
+        return found, fatal or fatal_end
+
+    def finish(self) -> tuple[Measurement, bool]:
+        """Give everything back; return the measurement, and whether that ended the trial."""
         self._found = replace(self._found, correctness=self._work.correctness)
-        fatal = self._guarded(self._work.close) or fatal
+        fatal = self.attempt(self._work.close)
         return replace(self._found, ended_monotonic_ns=time.monotonic_ns()), fatal
 
-    def _guarded(self, step: Callable[[], None]) -> bool:
+    @property
+    def work(self) -> CaseWork:
+        """The work that is measured."""
+        return self._work
+
+    @property
+    def failed(self) -> bool:
+        """Whether a step has ended the case."""
+        return self._found.failed_phase is not None
+
+    def attempt(self, step: Callable[[], None]) -> bool:
         """Run a step; what it raises becomes the outcome. Return whether the trial is over."""
         try:
             step()
@@ -86,21 +101,31 @@ class CaseRun:
         return False
 
     def _run(self) -> None:
-        self._enter(Phase.PREPARE)
+        self.get_ready()
+        with collector_paused():
+            self.enter(Phase.MEASURE)
+            taken = self._sample()
+        self.conclude(taken)
+
+    def get_ready(self) -> None:
+        """Prepare, verify and warm up; what is wrong is raised, for `attempt` to make an outcome of it."""
+        self.enter(Phase.PREPARE)
         self._work.prepare()
-        self._enter(Phase.VERIFY)
+        self.enter(Phase.VERIFY)
         self._work.verify()
         with collector_paused():
-            self._enter(Phase.WARMUP)
+            self.enter(Phase.WARMUP)
             warmup = self._work.warm_up()
-            self._found = replace(self._found, warmup=warmup)
-            self._enter(Phase.MEASURE)
-            taken = self._sample()
+        self._found = replace(self._found, warmup=warmup, kernels=self._device.kernels())
+
+    def conclude(self, taken: Taken) -> None:
+        """Check what the last launches left behind, and derive the result."""
         self._work.verifier.require("after measuring")
         self._work.verifier.require_intact_inputs()
         self._conclude(taken)
 
-    def _enter(self, phase: Phase) -> None:
+    def enter(self, phase: Phase) -> None:
+        """Begin a phase."""
         self._watch.keep_going()
         self._phase = phase
         self._watch.observer.phase(self._case, phase, self._plan.options.budget_of(phase, self._found.mode))
@@ -113,15 +138,23 @@ class CaseRun:
             cool_down(self._work.setup, self._found.state_before)
             self._throttling = replace(self._throttling, retried=True)
             taken = self._try()
+        self.require_unthrottled()
+        return taken
+
+    def require_unthrottled(self) -> None:
+        """Raise CaseFailure(throttled) when the device was slowed down while the samples were taken."""
         if self._throttling.reason:
             raise CaseFailure(Outcome.THROTTLED, self._throttling.reason)
-        return taken
 
     def _try(self) -> Taken:
         before = self._device.state()
         take = sustain if self._found.mode is Mode.SUSTAINED else take_samples
         taken = take(self._work.setup, self._work.armed, self._work.verifier)
-        after = self._device.state()
+        self.accept(taken, before, self._device.state())
+        return taken
+
+    def accept(self, taken: Taken, before: DeviceState, after: DeviceState) -> None:
+        """Keep the samples, and the states of the device around them."""
         statistics = summarise(taken.samples)
         retried = self._throttling.retried
         self._found = replace(
@@ -140,7 +173,6 @@ class CaseRun:
         )
         found = judge(before, after, taken.sampling.elapsed_seconds, self._plan.options.throttle_limit)
         self._throttling = replace(found, retried=retried)
-        return taken
 
     def _conclude(self, taken: Taken) -> None:
         statistics = self._found.statistics
@@ -168,7 +200,6 @@ class CaseRun:
             reason=reason or "",
             failed_phase=Phase.MEASURE if reason else None,
             sampling=sampling,
-            kernels=self._device.kernels(),
             flops=work.flops,
             bytes=work.bytes,
             items=work.items,

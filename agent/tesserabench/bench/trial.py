@@ -1,11 +1,13 @@
 """One trial: every case of a plan measured on one device in this process."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from tesserabench.bench.case import Case
 from tesserabench.bench.ceiling import CeilingProbe, Probed, drifted
-from tesserabench.bench.device.protocol import Device
+from tesserabench.bench.definition import Benchmark
+from tesserabench.bench.device.protocol import Device, Fact
 from tesserabench.bench.environment import engine_version, fingerprint
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.measurement import Ceilings, Measurement, TrialHeader, TrialResult
@@ -29,30 +31,82 @@ def measure_trial(
     asked before every launch that is timed) or the process is interrupted. Raises UnknownBenchmark or InvalidPlan
     before anything is measured when the plan does not fit what is installed.
     """
-    run = _Trial(plan, device, observer, registry, cancelled)
-    return run.measure()
+    benchmarks = {case.benchmark: registry.find_benchmark(case.benchmark) for case in plan.cases}
+    watch = Watch(observer=observer, cancelled=cancelled)
+    cases = [(case, benchmarks[case.benchmark]) for case in plan.order]
+    for case, benchmark in cases:
+        benchmark.check_case(case)
+    steps = [_CaseStep(plan, case, benchmark, device, watch) for case, benchmark in cases]
+    return Trial(plan, device, watch, steps, dtypes=probed_dtypes(cases), facts=registry.facts).measure()
 
 
-class _Trial:
-    """The state of `measure_trial`."""
+class Step(Protocol):
+    """What a trial measures at a time: a case, or cases that belong together."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its cases."""
+
+    def measure(self, ceilings: Ceilings, position: int) -> tuple[tuple[Measurement, ...], bool]:
+        """Return a measurement for each of its cases, and whether nothing more can be measured in this trial."""
+
+
+class _CaseStep:
+    """One case by itself."""
+
+    def __init__(self, plan: TrialPlan, case: Case, benchmark: Benchmark, device: Device, watch: Watch) -> None:
+        self._plan, self._case, self._benchmark = plan, case, benchmark
+        self._device, self._watch = device, watch
+        self.ids = (case.id,)
+
+    def measure(self, ceilings: Ceilings, position: int) -> tuple[tuple[Measurement, ...], bool]:
+        """Measure it."""
+        # NumPy is needed to measure, not to list suites or to read results: it is imported here.
+        from tesserabench.bench.case_run import CaseRun  # noqa: PLC0415
+
+        run = CaseRun(
+            plan=self._plan,
+            case=self._case,
+            benchmark=self._benchmark,
+            device=self._device,
+            ceilings=ceilings,
+            watch=self._watch,
+            position=position,
+        )
+        measurement, fatal = run.measure()
+        return (measurement,), fatal
+
+
+def probed_dtypes(cases: Iterable[tuple[Case, Benchmark]]) -> set[str]:
+    """Return the dtypes whose matrix product is a ceiling of one of the cases."""
+    return {str(case.params["dtype"]) for case, benchmark in cases if "dtype" in case.params and benchmark.flops}
+
+
+class Trial:
+    """A trial of steps between two probes of the ceilings; `plan` says everything but what the steps are."""
 
     def __init__(
-        self, plan: TrialPlan, device: Device, observer: Observer, registry: Registry, cancelled: Callable[[], bool]
+        self,
+        plan: TrialPlan,
+        device: Device,
+        watch: Watch,
+        steps: Sequence[Step],
+        *,
+        dtypes: set[str],
+        facts: Mapping[str, Fact],
     ) -> None:
-        self._plan, self._device, self._observer = plan, device, observer
-        self._registry = registry
-        self._cancelled = cancelled
-        self._order = plan.order
-        self._benchmarks = {case.benchmark: registry.find_benchmark(case.benchmark) for case in self._order}
-        for case in self._order:
-            self._benchmarks[case.benchmark].check_case(case)
+        self._plan, self._device, self._watch, self._steps = plan, device, watch, steps
+        self._observer = watch.observer
+        self._order = tuple(case for step in steps for case in step.ids)
+        self._facts = facts
         self._done: list[Measurement] = []
         self._header: TrialHeader | None = None
-        self._probe = CeilingProbe(device, self._dtypes(), self._watch().keep_going)
+        self._probe = CeilingProbe(device, dtypes, watch.keep_going)
         self._opening: Probed | None = None
         self._closing: Probed | None = None
 
     def measure(self) -> TrialResult:
+        """Measure everything and return the result; nothing but programming errors is raised."""
         started = time.monotonic()
         outcome, reason = self._run()
         self._probe.close()
@@ -61,7 +115,7 @@ class _Trial:
             reason=reason,
             header=self._header,
             measurements=tuple(self._done),
-            not_run=tuple(case.id for case in self._order[len(self._done) :]),
+            not_run=self._order[len(self._done) :],
             duration_seconds=time.monotonic() - started,
             closing=None if self._closing is None else self._closing.ceilings,
             flags=self._flags(),
@@ -80,40 +134,17 @@ class _Trial:
         ceilings = Ceilings() if self._opening is None else self._opening.ceilings
         self._header = self._describe(ceilings)
         self._observer.header(self._header)
-        for position, case in enumerate(self._order):
-            measurement, fatal = self._case(position, case, ceilings)
-            self._done.append(measurement)
-            self._observer.measurement(measurement)
-            self._observer.progress(len(self._done), len(self._order))
+        for position, step in enumerate(self._steps):
+            measurements, fatal = step.measure(ceilings, position)
+            for measurement in measurements:
+                self._done.append(measurement)
+                self._observer.measurement(measurement)
+                self._observer.progress(len(self._done), len(self._order))
             if fatal:
-                return measurement.outcome, f"{case.id}: {measurement.reason}"
+                last = next(item for item in reversed(measurements) if item.outcome is not Outcome.OK)
+                return last.outcome, f"{last.case_id}: {last.reason}"
         self._closing, failure = self._ceilings("after the last case")
         return failure or (Outcome.OK, "")
-
-    def _case(self, position: int, case: Case, ceilings: Ceilings) -> tuple[Measurement, bool]:
-        # NumPy is needed to measure, not to list suites or to read results: it is imported here.
-        from tesserabench.bench.case_run import CaseRun  # noqa: PLC0415
-
-        run = CaseRun(
-            plan=self._plan,
-            case=case,
-            benchmark=self._benchmarks[case.benchmark],
-            device=self._device,
-            ceilings=ceilings,
-            watch=self._watch(),
-            position=position,
-        )
-        return run.measure()
-
-    def _watch(self) -> Watch:
-        return Watch(observer=self._observer, cancelled=self._cancelled)
-
-    def _dtypes(self) -> set[str]:
-        return {
-            str(case.params["dtype"])
-            for case in self._order
-            if "dtype" in case.params and self._benchmarks[case.benchmark].flops
-        }
 
     def _ceilings(self, when: str) -> tuple[Probed | None, tuple[Outcome, str] | None]:
         """Return the ceilings, or how the trial ends because they could not be probed."""
@@ -137,10 +168,10 @@ class _Trial:
             tier=self._plan.tier,
             mode=self._plan.mode,
             seed=self._plan.seed,
-            order=tuple(case.id for case in self._order),
+            order=self._order,
             device=self._device.info,
             timer=self._device.timer,
-            environment=fingerprint(self._device, work=self._registry.facts),
+            environment=fingerprint(self._device, work=self._facts),
             ceilings=ceilings,
             engine_version=engine_version(),
         )

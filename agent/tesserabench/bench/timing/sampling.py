@@ -132,7 +132,7 @@ def iterations_for(launch_ns: int, timer: Timer, mode: Mode, options: MeasureOpt
     return min(MAX_ITERATIONS, max(1, math.ceil(needed / launch_ns)))
 
 
-class _Sampler:
+class Sampler:
     """Takes blocks of one case and keeps them."""
 
     def __init__(self, setup: Setup, armed: Armed, checks: Checks) -> None:
@@ -205,9 +205,9 @@ class _Sampler:
 
 def take_samples(setup: Setup, armed: Armed, checks: Checks) -> Taken:
     """Sample until the stop rule ends it; raise CaseFailure(timeout) when the hard limit passes."""
-    sampler = _Sampler(setup, armed, checks)
+    sampler = Sampler(setup, armed, checks)
     reason = sample_until_stopped(sampler, sampler.rule)
-    return _taken(sampler, armed.timing, reason, sampler.progress, setup.options)
+    return taken_by(sampler, armed.timing, reason, sampler.progress, setup.options)
 
 
 def sustain(setup: Setup, armed: Armed, checks: Checks) -> Taken:
@@ -215,7 +215,7 @@ def sustain(setup: Setup, armed: Armed, checks: Checks) -> Taken:
 
     That last block proves the work; it lies outside the window in which energy is counted, so it is no sample.
     """
-    sampler = _Sampler(setup, armed, checks)
+    sampler = Sampler(setup, armed, checks)
     options = setup.options
     while True:
         sampler.take(block_size(options.max_samples, 1, sampler.sample_ns, LONGEST_SECONDS))
@@ -228,10 +228,13 @@ def sustain(setup: Setup, armed: Armed, checks: Checks) -> Taken:
     checks.poison()
     setup.device.synchronize()
     armed.timing.take(math.ceil(len(setup.workloads) / armed.iterations))
-    return _taken(sampler, armed.timing, reason, progress, options)
+    return taken_by(sampler, armed.timing, reason, progress, options)
 
 
-def _taken(sampler: _Sampler, timing: Timing, reason: StopReason, progress: Progress, options: MeasureOptions) -> Taken:
+def taken_by(
+    sampler: Sampler, timing: Timing, reason: StopReason, progress: Progress, options: MeasureOptions
+) -> Taken:
+    """Return what a sampler has taken and why it stopped; `progress` is what the samples cost."""
     columns = sampler.columns
     sampling = Sampling(
         iterations=columns.iterations,

@@ -7,6 +7,8 @@ from tesserabench.bench.workloads import (
     collectives,
     compiler,
     core,
+    elementwise,
+    embedding,
     fft,
     gemm,
     latency,
@@ -14,6 +16,7 @@ from tesserabench.bench.workloads import (
     memory_access,
     norm,
     primitives,
+    sparse,
     transfer,
 )
 
@@ -21,6 +24,8 @@ __all__ = [
     "collectives",
     "compiler",
     "core",
+    "elementwise",
+    "embedding",
     "fft",
     "gemm",
     "latency",
@@ -28,5 +33,6 @@ __all__ = [
     "memory_access",
     "norm",
     "primitives",
+    "sparse",
     "transfer",
 ]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tesserabench.bench.device.simulated import EXIT_CODE
+from tesserabench.bench.device.script import EXIT_CODE
 
 MEASURE = """
 import json, sys

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tesserabench.bench.codec import decode
+from tesserabench.bench.device.protocol import KernelFacts
 from tesserabench.bench.errors import InvalidPlan, ScenarioError
-from tesserabench.bench.vocabulary import Phase
+from tesserabench.bench.vocabulary import Backend, Phase
 
 
 class Shape(StrEnum):
@@ -38,6 +39,10 @@ class Fault(StrEnum):
     ZERO_TIME = "zero_time"
     RAISE = "raise"
     """An ordinary Python exception, as from a broken benchmark."""
+    NONDETERMINISTIC = "nondeterministic"
+    """Every other launch differs in its last bit."""
+    CORRUPT_INPUT = "corrupt_input"
+    """The work writes over its inputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,22 @@ class Rule:
     step_scale: float | None = None
     throttled_fraction: float | None = None
     """Fraction of device time that the throttle counter advances by."""
+    throttle_reason: str | None = None
+    """A word such as thermal, power or brake; thermal by default."""
+    throttled_scale: float | None = None
+    """Factor on times, and divisor of the clock, while throttled."""
+    recovers_after_seconds: float | None = None
+    """Pauses that together end the throttling; None never."""
+    low_clock_share: float | None = None
+    """Fraction of samples that run at a lower clock."""
+    low_clock_scale: float | None = None
+    """That clock over the usual one; such samples take accordingly longer."""
+    escaped_factor: float | None = None
+    """Host time that no timed region covers, in multiples of each launch's own time."""
+    unvisited_sets: int | None = None
+    """Sets of a rotation, from the end, that timed launches leave out."""
+    settles_after: int | None = None
+    """Samples of the warm-up that take twice as long."""
     fault: Fault | None = None
     fault_phase: Phase | None = None
     """Phase of the fault; by default verify for results, prepare for unsupported and memory, else measure."""
@@ -71,15 +92,15 @@ class Rule:
     """Launches of that phase that still go well."""
 
     def __post_init__(self) -> None:
-        for name in ("scale", "spike_scale", "second_mode_scale", "step_scale"):
+        for name in ("scale", "spike_scale", "second_mode_scale", "step_scale", "throttled_scale", "low_clock_scale"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ScenarioError(f"rule {self.match!r}: {name} is {value}; it must be above zero")
-        for name in ("spike_probability", "second_mode_share", "throttled_fraction"):
+        for name in ("spike_probability", "second_mode_share", "throttled_fraction", "low_clock_share"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ScenarioError(f"rule {self.match!r}: {name} is {value}; it must be between 0 and 1")
-        for name in ("spread", "step_at", "fault_after"):
+        for name in ("spread", "step_at", "fault_after", "escaped_factor", "unvisited_sets", "recovers_after_seconds"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ScenarioError(f"rule {self.match!r}: {name} is {value}; it must be zero or more")
@@ -101,11 +122,32 @@ class Scenario:
     memory_bytes: int = 80 << 30
     bandwidth: float = 3.0e12
     flops: Mapping[str, float] = field(
-        default_factory=lambda: {"float64": 3.0e13, "float32": 6.0e13, "float16": 7.5e14, "bfloat16": 7.5e14}
+        default_factory=lambda: {
+            "float64": 3.0e13,
+            "float32": 6.0e13,
+            "tf32": 3.7e14,
+            "float16": 7.5e14,
+            "bfloat16": 7.5e14,
+            "float8_e4m3": 1.5e15,
+            "int8": 1.5e15,
+        }
     )
     launch_ns: float = 2000.0
     """Fixed cost of a launch."""
     timer_quantum_ns: float = 1.0
+    timer_floor_ns: float = 0.0
+    clock_hz: float | None = 1.98e9
+    """Clock of the multiprocessors; None for a device that does not tell it."""
+    heats_to_celsius: float | None = None
+    """Temperature under load, approached from 40 degrees; None for a device without a sensor."""
+    heating_seconds: float = 5.0
+    """Time constant of the approach."""
+    peak_bandwidth: float | None = None
+    peak_flops: Mapping[str, float] = field(default_factory=dict)
+    backend: Backend = Backend.VIRTUAL
+    """What the device calls its way of timing; any other one that is asked for is refused."""
+    kernels: tuple[KernelFacts, ...] = ()
+    remarks: tuple[str, ...] = ()
     process_spread: float = 0.0
     """Relative standard deviation of an offset that all times of one seed share."""
     real_time_factor: float = 0.0
@@ -117,7 +159,7 @@ class Scenario:
         for name in ("memory_bytes", "bandwidth", "timer_quantum_ns"):
             if getattr(self, name) <= 0:
                 raise ScenarioError(f"scenario {self.name!r}: {name} is {getattr(self, name)}; it must be above zero")
-        for name in ("launch_ns", "process_spread", "real_time_factor"):
+        for name in ("launch_ns", "process_spread", "real_time_factor", "timer_floor_ns"):
             if getattr(self, name) < 0:
                 raise ScenarioError(f"scenario {self.name!r}: {name} is {getattr(self, name)}; it must be zero or more")
 
@@ -147,6 +189,16 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(name="step", rules=(Rule(spread=0.003, step_at=20, step_scale=1.08),)),
         Scenario(name="coarse-timer", timer_quantum_ns=500_000.0),
         Scenario(name="throttled", rules=(Rule(spread=0.003, throttled_fraction=0.3),)),
+        Scenario(
+            name="recovering",
+            heats_to_celsius=88.0,
+            rules=(Rule(spread=0.003, throttled_fraction=0.3, throttled_scale=1.3, recovers_after_seconds=0.4),),
+        ),
+        Scenario(name="power-limited", rules=(Rule(spread=0.003, throttled_fraction=0.9, throttle_reason="power"),)),
+        Scenario(name="brake", rules=(Rule(spread=0.003, throttled_fraction=0.05, throttle_reason="brake"),)),
+        Scenario(name="low-clock", rules=(Rule(spread=0.003, low_clock_share=0.2, low_clock_scale=0.9),)),
+        Scenario(name="escaped-work", rules=(Rule(spread=0.003, escaped_factor=50.0),)),
+        Scenario(name="unvisited", rules=(Rule(spread=0.003, unvisited_sets=1),)),
         Scenario(name="busy", foreign_processes=1),
         *(Scenario(name=fault.value.replace("_", "-"), rules=(_QUIET, Rule(fault=fault))) for fault in Fault),
     )

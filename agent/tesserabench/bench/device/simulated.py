@@ -6,15 +6,11 @@ scenario, seed and case give the same times.
 
 import itertools
 import math
-import os
 import random
-import signal
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tesserabench.bench.device.memory import require_room
 from tesserabench.bench.device.protocol import (
     Block,
@@ -27,137 +23,35 @@ from tesserabench.bench.device.protocol import (
     TimingOrder,
     Workload,
 )
-from tesserabench.bench.device.scenario import Fault, Rule, Scenario, Shape, load_scenario
+from tesserabench.bench.device.scenario import Rule, Scenario, load_scenario
+from tesserabench.bench.device.script import Script, SimulatedWorkload
 from tesserabench.bench.dtypes import real_dtype
 from tesserabench.bench.errors import CaseFailure
-from tesserabench.bench.vocabulary import Backend, CacheKind, DeviceKind, Mode, Outcome, Phase
+from tesserabench.bench.vocabulary import CacheKind, DeviceKind, Mode, Outcome, Phase
 
 if TYPE_CHECKING:
     from tesserabench.bench.case import Case
     from tesserabench.bench.definition import Benchmark
-    from tesserabench.bench.device.protocol import HostArrays
 
-EXIT_CODE = 41
-"""Exit status of the fault `exit`."""
+IDLE_CELSIUS = 40.0
 HOST_OVERHEAD_NS = 1000
 """Virtual host time around each batch."""
 NOMINAL_NS = 100_000.0
 """Price of a launch that has no formulas."""
-SLOW_NS = 3600 * 10**9
-_OUTPUTS = 16
-_DEFAULT_PHASE = {
-    Fault.WRONG_RESULT: Phase.VERIFY,
-    Fault.NAN_RESULT: Phase.VERIFY,
-    Fault.OUT_OF_MEMORY: Phase.PREPARE,
-    Fault.UNSUPPORTED: Phase.PREPARE,
-}
-_RAISED = {
-    Fault.OUT_OF_MEMORY: (
-        Outcome.OUT_OF_MEMORY,
-        "the simulated device is out of memory; choose smaller parameters",
-        False,
-    ),
-    Fault.DEVICE_ERROR: (Outcome.DEVICE_ERROR, "the simulated device reported an illegal address in the kernel", False),
-    Fault.DEVICE_LOST: (Outcome.DEVICE_LOST, "the simulated device fell off the bus; reset or drain the host", True),
-    Fault.UNSUPPORTED: (Outcome.UNSUPPORTED, "the simulated device does not support this case; leave it out", False),
-}
-
-
-class SimulatedWorkload:
-    """A few numbers that are right unless the script says otherwise."""
-
-    def __init__(self, script: "Script") -> None:
-        self._script = script
-        self._exact = np.arange(1, _OUTPUTS + 1, dtype=np.float64)
-        self._output = np.zeros(_OUTPUTS)
-
-    def launch(self) -> None:
-        """Do the work, right or wrong."""
-        self._script.strike()
-        self._output[:] = self._exact
-        if self._script.due(Fault.WRONG_RESULT):
-            self._output[0] *= 1.5
-        if self._script.due(Fault.NAN_RESULT):
-            self._output[-1] = np.nan
-
-    def poison(self) -> None:
-        """Fill the output with NaN patterns."""
-        self._output.view("uint8").fill(0xFF)
-
-    def outputs(self) -> "HostArrays":
-        """Return the output."""
-        return {"values": self._output.copy()}
-
-    def reference(self) -> "HostArrays":
-        """Return the right output."""
-        return {"values": self._exact}
-
-
-class Script:
-    """The rule of one case, and how far its current phase has come."""
-
-    def __init__(self, rule: Rule, rng: random.Random, nominal_ns: float) -> None:
-        self.rule, self._rng, self._nominal_ns = rule, rng, nominal_ns
-        self.phase = Phase.PREPARE
-        self.launches = 0
-
-    def enter(self, phase: Phase) -> None:
-        """Begin a phase: launches count from zero again."""
-        self.phase, self.launches = phase, 0
-
-    def due(self, fault: Fault) -> bool:
-        """Tell whether this is the rule's fault and its time has come."""
-        if self.rule.fault is not fault:
-            return False
-        phase = self.rule.fault_phase or _DEFAULT_PHASE.get(fault, Phase.MEASURE)
-        return phase is self.phase and self.launches >= (self.rule.fault_after or 0)
-
-    def strike(self) -> None:
-        """Let the fault that is due happen, if it is one that interrupts the work."""
-        if self.due(Fault.HANG):
-            threading.Event().wait()
-        if self.due(Fault.EXIT):
-            os._exit(EXIT_CODE)
-        if self.due(Fault.SEGFAULT):
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if self.due(Fault.RAISE):
-            raise RuntimeError("the scenario raises here")
-        for fault, (outcome, message, fatal) in _RAISED.items():
-            if self.due(fault):
-                raise CaseFailure(outcome, message, fatal=fatal)
-
-    def launch_ns(self) -> float:
-        """Draw the time of one launch."""
-        if self.due(Fault.ZERO_TIME):
-            return 0.0
-        if self.due(Fault.SLOW):
-            return SLOW_NS
-        rule, rng = self.rule, self._rng
-        value = self._nominal_ns * (rule.scale or 1.0) * self._noise()
-        if rng.random() < (rule.spike_probability or 0.0):
-            value *= rule.spike_scale or 1.0
-        if rng.random() < (rule.second_mode_share or 0.0):
-            value *= rule.second_mode_scale or 1.0
-        if self.phase is Phase.MEASURE:
-            value *= 1 + (rule.drift_per_sample or 0.0) * self.launches
-            if rule.step_at is not None and self.launches >= rule.step_at:
-                value *= rule.step_scale or 1.0
-        return value
-
-    def _noise(self) -> float:
-        spread = self.rule.spread or 0.0
-        if self.rule.shape is Shape.LOGNORMAL:
-            return math.exp(self._rng.gauss(0.0, math.sqrt(math.log1p(spread * spread))))
-        return max(0.05, self._rng.gauss(1.0, spread))
 
 
 class SimulatedTiming:
     """Times launches on the virtual clock."""
 
-    backend = Backend.VIRTUAL
-    remarks: tuple[str, ...] = ()
-
-    def __init__(self, device: "SimulatedDevice", workloads: Sequence[Workload], order: TimingOrder) -> None:
+    def __init__(self, device: "SimulatedDevice", workloads: "Sequence[SimulatedWorkload]", order: TimingOrder) -> None:
+        scenario, script = device.scenario, workloads[0].script
+        if order.backend not in {None, scenario.backend}:
+            raise CaseFailure(
+                Outcome.UNSUPPORTED,
+                f"the simulated device times by {scenario.backend} alone, not by {order.backend}; name no back end",
+            )
+        self.backend = scenario.backend
+        self.remarks = scenario.remarks
         self.timer = device.timer
         self.cache = CacheUse(kind=CacheKind.WARM)
         if order.mode is Mode.COLD:
@@ -165,28 +59,40 @@ class SimulatedTiming:
             self.cache = CacheUse(kind=kind, bytes=2 * (device.info.cache_bytes or 0))
         elif order.mode is Mode.ROTATING:
             self.cache = CacheUse(kind=CacheKind.ROTATION, copies=len(workloads))
-        self._device, self._order = device, order
-        self._launches = itertools.cycle([workload.launch for workload in workloads])
+        self._device, self._order, self._script = device, order, script
+        visited = max(1, len(workloads) - (script.rule.unvisited_sets or 0))
+        self._in_sample = min(order.iterations, visited)
+        self._launches = itertools.cycle([workload.launch for workload in workloads[:visited]])
 
     def take(self, samples: int) -> Block:
         """Take samples one after the other."""
+        assert not self.closed, "a closed timing takes nothing"
+        device, clock = self._device, self._device.scenario.clock_hz
         totals: list[int] = []
         begins: list[int] = []
         clocks: list[float] = []
-        started = self._device.now_ns()
+        started = device.now_ns()
         for _ in range(samples):
-            begins.append(self._device.now_ns())
-            totals.append(self._device.price(next(self._launches), self._order))
-            clocks.append(self._device.state().clock_hz or 0.0)
+            begins.append(device.now_ns())
+            # Launches of a sample beyond one turn of the rotation would only repeat it.
+            for launch in itertools.islice(self._launches, self._in_sample):
+                launch()
+            scale = self._script.clock_scale()
+            totals.append(device.price(self._script, self._order, 1 / scale))
+            if clock is not None:
+                clocks.append(clock * scale)
         return Block(
             total_ns=tuple(totals),
             clock_hz=tuple(clocks),
             begin_ns=tuple(begins),
-            host_ns=self._device.now_ns() - started,
+            host_ns=device.now_ns() - started,
         )
 
+    closed = False
+
     def close(self) -> None:
-        """Nothing to give back."""
+        """Take nothing any more."""
+        self.closed = True
 
 
 class SimulatedDevice:
@@ -202,29 +108,44 @@ class SimulatedDevice:
             memory_bytes=scenario.memory_bytes,
             processors=128,
             cache_bytes=50 << 20,
+            peak_bandwidth=scenario.peak_bandwidth,
+            peak_flops=scenario.peak_flops,
         )
         self.timer = Timer(
             name="virtual",
             quantum_ns=scenario.timer_quantum_ns,
-            floor_ns=0.0,
+            floor_ns=scenario.timer_floor_ns,
         )
         self._now_ns = 0.0
         self._throttled_ns = 0.0
+        self._celsius = IDLE_CELSIUS
         self._phase = Phase.PREPARE
         self._script: Script | None = None
+        self._scripts: dict[str, Script] = {}
 
     def close(self) -> None:
-        """Forget the last case."""
+        """Forget every case."""
         self._script = None
+        self._scripts.clear()
 
-    def begin(self, case: "Case | None", phase: Phase) -> None:  # noqa: ARG002 - the protocol's signature
+    def begin(self, case: "Case | None", phase: Phase) -> None:
         """Tell the script which phase begins."""
         self._phase = phase
-        if self._script is not None and phase is not Phase.PREPARE:
+        if case is None:
+            return
+        if phase is Phase.PREPARE:
+            self._scripts.pop(case.id, None)
+        self._script = self._scripts.get(case.id)
+        if self._script is not None and phase is not Phase.CEILING:
             self._script.enter(phase)
 
-    def prepare(self, benchmark: "Benchmark", case: "Case", seed: int) -> Workload:
-        """Price the case by the roofline and follow its rule; the ceiling probe follows none."""
+    def prepare(self, benchmark: "Benchmark", case: "Case", seed: int) -> SimulatedWorkload:
+        """Price the case by the roofline and follow its rule; the ceiling probe follows none.
+
+        All sets of a case follow one script.
+        """
+        if self._phase is Phase.PREPARE and case.id in self._scripts:
+            return SimulatedWorkload(self._scripts[case.id])
         self._script = None
         nominal = self._price(benchmark, case)
         if self._phase is Phase.CEILING:
@@ -233,7 +154,7 @@ class SimulatedDevice:
             return SimulatedWorkload(self._script)
         offset = 1 + self.scenario.process_spread * self._random(seed, "process").gauss(0.0, 1.0)
         rule = self.scenario.rule_for(case.benchmark, case.id)
-        self._script = Script(rule, self._random(seed, case.id), nominal * max(0.05, offset))
+        self._script = self._scripts[case.id] = Script(rule, self._random(seed, case.id), nominal * max(0.05, offset))
         self._script.strike()
         return SimulatedWorkload(self._script)
 
@@ -258,30 +179,38 @@ class SimulatedDevice:
 
     def arm(self, workloads: Sequence[Workload], order: TimingOrder) -> "SimulatedTiming":
         """Return the timing of work on the virtual clock."""
-        assert self._script is not None, "arm follows prepare"
-        return SimulatedTiming(self, workloads, order)
+        return SimulatedTiming(self, [_own(workload) for workload in workloads], order)
 
-    def price(self, launch: Callable[[], None], order: TimingOrder) -> int:
-        """Launch once for real, price a whole sample, and advance the virtual clock."""
-        assert self._script is not None, "price follows prepare"
-        launch()
-        total = self._script.launch_ns() * order.iterations
-        self._script.launches += 1
+    def price(self, script: Script, order: TimingOrder, clock_factor: float) -> int:
+        """Price a whole sample and advance the virtual clock."""
+        total = script.launch_ns() * order.iterations * clock_factor
+        script.launches += 1
         if order.drill is not None:
             total *= order.drill.factor
-        self._throttled_ns += total * (self._script.rule.throttled_fraction or 0.0)
-        self._advance(total + HOST_OVERHEAD_NS)
+        if script.throttled:
+            self._throttled_ns += total * (script.rule.throttled_fraction or 0.0)
+        self._advance(total * (1 + (script.rule.escaped_factor or 0.0)) + HOST_OVERHEAD_NS, loaded=True)
         if total <= 0:
             return 0
         steps = max(1, round(total / self.timer.quantum_ns))
         return round(steps * self.timer.quantum_ns)
 
-    def kernels(self) -> tuple[KernelFacts, ...]:
-        """Return nothing: a script has no kernels."""
-        return ()
+    def pause(self, seconds: float) -> None:
+        """Let virtual time pass without work."""
+        if self._script is not None:
+            self._script.paused_seconds += seconds
+        self._advance(seconds * 1e9, loaded=False)
 
-    def _advance(self, duration_ns: float) -> None:
+    def kernels(self) -> tuple[KernelFacts, ...]:
+        """Return the kernels that the scenario tells of."""
+        return self.scenario.kernels
+
+    def _advance(self, duration_ns: float, *, loaded: bool) -> None:
         self._now_ns += duration_ns
+        if self.scenario.heats_to_celsius is not None:
+            wanted = self.scenario.heats_to_celsius if loaded else IDLE_CELSIUS
+            rest = math.exp(-duration_ns * 1e-9 / self.scenario.heating_seconds)
+            self._celsius = wanted + (self._celsius - wanted) * rest
         if self.scenario.real_time_factor > 0:
             time.sleep(duration_ns * 1e-9 * self.scenario.real_time_factor)
 
@@ -292,10 +221,11 @@ class SimulatedDevice:
         """Return the script's counters."""
         rule = self._script.rule if self._script is not None else Rule()
         return DeviceState(
-            clock_hz=1.98e9,
+            clock_hz=self.scenario.clock_hz,
+            temperature_celsius=None if self.scenario.heats_to_celsius is None else self._celsius,
             memory_free_bytes=self.scenario.memory_bytes,
             throttled_ns=round(self._throttled_ns),
-            throttle_reason="scripted" if rule.throttled_fraction else None,
+            throttle_reason=(rule.throttle_reason or "thermal") if rule.throttled_fraction else None,
             foreign_processes=self.scenario.foreign_processes,
         )
 
@@ -314,6 +244,11 @@ class SimulatedDevice:
     def failure(self, error: Exception) -> Exception:
         """Return the error as it is: simulated faults already carry their outcome."""
         return error
+
+
+def _own(workload: Workload) -> SimulatedWorkload:
+    assert isinstance(workload, SimulatedWorkload), "a simulated device times what it prepared"
+    return workload
 
 
 def open(argument: str | None, *, threads: int | None) -> SimulatedDevice:  # noqa: A001, ARG001 - read as simulated.open

@@ -162,6 +162,12 @@ class Flag(StrEnum):
     """The power cap held the clocks down: the numbers are those of another regime than with power to spare."""
     NONDETERMINISTIC = "nondeterministic"
     """Repeated launches over the same inputs gave different bits."""
+    GRAPH_REFUSED = "graph_refused"
+    """The work could not be captured into a CUDA graph: it was timed by the next best way."""
+    HOLD_REFUSED = "hold_refused"
+    """The stream could not be held back until everything was queued: the times may contain launch gaps."""
+    ALLOCATES = "allocates"
+    """A launch allocates memory: its time contains what that takes, and varies with what the pool holds."""
 
 
 class TrialFlag(StrEnum):

@@ -99,6 +99,8 @@ class Timer:
     name: str
     quantum_ns: float
     floor_ns: float
+    launch_floor_ns: float | None = None
+    """What a region with one launch of an empty kernel reads; None where nothing is launched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,3 +13,12 @@ extern "C" __global__ void sweep(const uint4* __restrict__ buffer, unsigned int*
         *sink = seen;
     }
 }
+
+// Writes the buffer instead: the lines left behind are dirty. `value` changes nothing that matters.
+extern "C" __global__ void sweep_write(uint4* __restrict__ buffer, unsigned int value, unsigned long long count)
+{
+    const unsigned long long stride = (unsigned long long)gridDim.x * blockDim.x;
+    for (unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
+        buffer[i] = make_uint4(value, value, value, value);
+    }
+}

@@ -106,8 +106,19 @@ _SCHEDULE = Noun(
 )
 _BENCH = Noun(
     help="Measure on this machine, without a collector.",
-    verbs=_verbs("bench", list="List suites and benchmarks installed here.", run="Measure a suite here."),
-    examples=(Example(line="tbctl bench run gemm --device cpu", text="matrix products on the CPU"),),
+    verbs={
+        **_verbs("bench_list", list="List suites and benchmarks installed here."),
+        **_verbs("bench_run", run="Measure a suite, or a bundle of your own."),
+        **_verbs("bench_new", new="Begin a bundle of your own benchmarks from a working example."),
+        **_verbs("bench_validate", validate="Check a bundle; no GPU is needed."),
+        **_verbs("bench_explain", explain="Explain a flag, outcome, stop reason or mode."),
+        **_verbs("bench_export", export="Convert a saved result for nvbench or google-benchmark."),
+        **_verbs("bench_doctor", doctor="Say what can be measured on this machine."),
+    },
+    examples=(
+        Example(line="tbctl bench run gemm --device cpu", text="matrix products on the CPU"),
+        Example(line="tbctl bench new kernels", text="begin benchmarks of your own"),
+    ),
 )
 _CONFIG = Noun(
     help="See, check and change tbctl's settings.",

@@ -29,12 +29,13 @@ def test_installed_benchmarks_are_listed_with_their_parameters(tbctl: Tbctl) -> 
 def test_suite_is_measured_on_the_cpu(tbctl: Tbctl, home: Path) -> None:
     said = tbctl("bench", "run", "gemm", "--device", "cpu", *TINY, "--out", str(home / "raw.json"))
     assert said.status == 0, said.err
-    header, row, last = said.out.splitlines()
+    header, row, *flags, last = said.out.splitlines()
     assert header.split()[:2] == ["BENCHMARK", "MEDIAN"]
     assert row.startswith("matmul m=16,n=16,k=16,float32 ")
     # Which of the two ceilings limits so small a product depends on the machine.
     assert " GFLOP/s " in row or " GB/s " in row or " MB/s " in row
     assert row.endswith("ok")
+    assert all(line.startswith("  flag ") and "tbctl bench explain " in line for line in flags)
     assert last.startswith("trial ok in ")
     raw = json.loads((home / "raw.json").read_text())
     assert raw["kind"] == "TrialResult"

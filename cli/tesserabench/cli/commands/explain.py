@@ -9,6 +9,7 @@ from tesserabench.cli.errors import UsageProblem
 from tesserabench.cli.exit_codes import MEANINGS, ExitCode
 from tesserabench.cli.explanations import OUTCOMES, REASONS
 from tesserabench.cli.grammar import command
+from tesserabench.cli.measuring_words import KINDS
 from tesserabench.cli.output.table import Column
 from tesserabench.cli.settings.schema import near
 
@@ -57,15 +58,21 @@ def explanations() -> list[Explanation]:
         ("tbctl explain", "every exit code, reason and outcome"),
         ("tbctl explain 14", "what exit status 14 means"),
         ("tbctl explain BASELINE_PINNED", "what an error's reason means, and what to do"),
+        ("tbctl explain low_clock", "what a flag of a result means; tbctl bench explain lists those"),
     ),
 )
 @click.argument("code", required=False)
 def explain_command(context: CommandContext, code: str | None) -> None:
-    """Explain an exit code, the reason of an error, or the outcome of a case; all of them without CODE."""
+    """Explain an exit code, the reason of an error, the outcome or a flag of a case; the first three without CODE."""
     everything = explanations()
     if code is None:
         context.printer.items("Explanation", everything, COLUMNS, body=asdict, nothing="")
         return
+    everything += [
+        Explanation(code=word, kind=kind, meaning=meaning, remedy=remedy)
+        for kind, table in KINDS.items()
+        for word, (meaning, remedy) in table.items()
+    ]
     found = next((item for item in everything if item.code.lower() == code.strip().lower()), None)
     if found is None:
         hint = near(code.upper(), [item.code for item in everything]) or near(code, [item.code for item in everything])

@@ -1,0 +1,68 @@
+"""The measuring library as tbctl uses it: imported late, its errors as tbctl's, suites found by name or folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from tesserabench.cli.errors import CliError, UsageProblem
+
+
+def load_library() -> ModuleType:
+    """The measuring library, imported now.
+
+    Raises:
+        CliError: it, or NumPy, is not installed.
+    """
+    try:
+        import numpy  # noqa: F401, ICN001, PLC0415 - only to learn whether it is there
+        from tesserabench import bench  # noqa: PLC0415 - slow to import
+    except ImportError as error:
+        missing = error.name or "a package"
+        raise CliError(f"measuring here needs {missing}; install it with: pip install 'tesserabench[agent]'") from error
+    return bench
+
+
+def guarded(library: Any, call: Callable[[], Any]) -> Any:
+    """What `call` gives, with the errors of the library as errors of tbctl.
+
+    Raises:
+        UsageProblem: the request cannot be met.
+        CliError: the device cannot be opened here.
+    """
+    try:
+        return call()
+    except library.DeviceUnavailable as error:
+        raise CliError(str(error)) from error
+    except library.BenchError as error:
+        raise UsageProblem(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSuite:
+    """A suite, the registry that it is in, and the bundle that it came with, if it came with one."""
+
+    name: str
+    registry: Any
+    bundle: Any | None = None
+
+
+def find_suite(library: Any, spec: str) -> FoundSuite:
+    """The suite that an argument means: an installed one, a folder with a bundle, or one that a package offers.
+
+    `./bundle:SUITE` names another suite of a bundle than its own.
+
+    Raises:
+        UsageProblem: the bundle cannot be loaded, or has no such suite.
+    """
+    return FoundSuite(**guarded(library, lambda: _find(library, spec)))
+
+
+def _find(library: Any, spec: str) -> dict[str, Any]:
+    from tesserabench.bench.bundle import find_bundle  # noqa: PLC0415 - with the library
+
+    folder, colon, name = spec.rpartition(":")
+    bundle = find_bundle(spec if not colon else folder)
+    if bundle is None:
+        return {"name": spec, "registry": library.INSTALLED}
+    return {"name": name if colon else bundle.name, "registry": bundle.registry, "bundle": bundle}

@@ -1,0 +1,73 @@
+"""Several trials of one plan, each in a process of its own: the launches that a verdict counts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def measure_fresh(  # noqa: PLR0913 - what a trial needs, all keyword-only
+    library: Any,
+    *,
+    plan: Any,
+    device: str,
+    threads: int | None,
+    bundle: str | None,
+    trials: int,
+    observer: Any,
+) -> list[Any]:
+    """One result a trial; a trial whose process died has the outcome that says so. Seeds count up from the plan's."""
+    from dataclasses import replace  # noqa: PLC0415 - with the library
+
+    return [
+        _trial(library, replace(plan, seed=plan.seed + number), device, threads, bundle, observer)
+        for number in range(trials)
+    ]
+
+
+def _trial(library: Any, plan: Any, device: str, threads: int | None, bundle: str | None, observer: Any) -> Any:  # noqa: PLR0917 - see above
+    from tesserabench.bench.duet.process import WorkerOrder, run_worker  # noqa: PLC0415 - with the library
+
+    order: dict[str, Any] = {"device": device, "threads": threads, "plan": plan.to_dict()}
+    if bundle is not None:
+        order["bundle"] = bundle
+    taken = _Taken(library, plan, observer)
+    end = run_worker(WorkerOrder(order=order), taken.take)
+    return taken.result(end)
+
+
+class _Taken:
+    """What a worker told, put together as the result that it would have returned."""
+
+    def __init__(self, library: Any, plan: Any, observer: Any) -> None:
+        self._library, self._observer, self._plan = library, observer, plan
+        self._header: Any = None
+        self._done: list[Any] = []
+        self._cases = {case.id: case for case in plan.cases}
+
+    def take(self, message: Mapping[str, Any]) -> None:
+        """Keep what will be part of the result; tell the observer of the rest."""
+        match message["kind"]:
+            case "header":
+                self._header = self._library.TrialHeader.from_dict(message["header"])
+                self._observer.header(self._header)
+            case "measurement":
+                self._done.append(self._library.Measurement.from_dict(message["measurement"]))
+            case "progress":
+                self._observer.progress(message["done"], message["total"])
+            case "phase":
+                self._observer.phase(self._cases.get(message["case"]), message["phase"], message["budget"])
+
+    def result(self, end: Any) -> Any:
+        """The trial's result; where the process ended before it told one, from what it did tell."""
+        from dataclasses import replace  # noqa: PLC0415 - with the library
+
+        if end.result is not None:
+            said = self._library.TrialResult.from_dict({**end.result, "measurements": []})
+            return replace(said, header=self._header, measurements=tuple(self._done))
+        done = {measurement.case_id for measurement in self._done}
+        return self._library.TrialResult(
+            outcome=end.outcome,
+            reason=end.reason,
+            header=self._header,
+            measurements=tuple(self._done),
+            not_run=tuple(case.id for case in self._plan.order if case.id not in done),
+        )

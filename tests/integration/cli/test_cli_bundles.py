@@ -1,0 +1,121 @@
+"""Bundles, exports and explanations from the command line, without a GPU."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.tbctl import Tbctl
+
+
+@pytest.fixture
+def tbctl(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tbctl:
+    monkeypatch.chdir(home)
+    return Tbctl(capture=capsys)
+
+
+def test_bundle_is_begun_validated_listed_and_measured(tbctl: Tbctl, home: Path) -> None:
+    begun = tbctl("bench", "new", "mine", "--template", "python")
+    assert begun.status == 0, begun.err
+    assert begun.out.splitlines() == ["mine/softmax.py", "mine/tesserabench.toml"]
+    assert "next: tbctl bench validate ./mine" in begun.err
+    valid = tbctl("bench", "validate", "./mine")
+    assert valid.status == 0, valid.out
+    assert "mine/softmax[rows=1024,columns=512,dtype=float32] on cpu  passed" in valid.out
+    assert "mine/softmax" in tbctl("bench", "list", "./mine").out
+    said = tbctl("bench", "run", "./mine", "--out", "raw.json", "-o", "wide")
+    assert said.status == 0, said.err
+    assert "softmax" in said.out
+    assert "ceiling copy: " in said.out
+    raw = json.loads((home / "raw.json").read_text())
+    assert len(raw["header"]["environment"]["facts"]["bundle.digest"]) == 64
+
+
+def test_invalid_bundle_ends_with_12_and_says_where(tbctl: Tbctl, home: Path) -> None:
+    tbctl("bench", "new", "mine")
+    manifest = home / "mine" / "tesserabench.toml"
+    manifest.write_text(manifest.read_text().replace('flops = "2 * n"', 'flops = "2 * m"'))
+    said = tbctl("bench", "validate", "mine", "-o", "json")
+    assert said.status == 12
+    assert said.last_line == "exit 12: 1 of 7 checks failed; the first: mine/saxpy: cases and formulas"
+    failed = [check for check in json.loads(said.out)["checks"] if check["status"] == "failed"]
+    assert "benchmark[0].flops names 'm', which is unknown here; known: dtype, n, threads" in failed[0]["message"]
+    people = tbctl("bench", "validate", "mine").out
+    assert "tesserabench.toml:26: benchmark[0].flops names 'm'" in people
+    assert tbctl("bench", "run", "./nowhere").last_line.startswith("exit 2: bundle 'nowhere' is no folder")
+    assert tbctl("bench", "new", "mine").status == 2
+
+
+def test_options_of_timing_reach_the_engine(tbctl: Tbctl) -> None:
+    words = ("--device", "simulated", "--benchmark", "memory/copy", "-o", "json")
+    said = tbctl(
+        "bench",
+        "run",
+        "memory",
+        *words,
+        "--target",
+        "0.1",
+        "--budget",
+        "2s",
+        "--no-ceilings",
+        "--flush",
+        "write",
+        "--mode",
+        "cold",
+    )
+    result = json.loads(said.out)
+    assert result["header"]["ceilings"] == {"bandwidth": None, "flops": {}}
+    (measured, *_) = result["measurements"]
+    assert measured["sampling"]["target"] == 0.1
+    assert measured["sampling"]["cache"]["kind"] == "write_sweep"
+    refused = tbctl("bench", "run", "memory", "--target", "0")
+    assert (refused.status, "target" in refused.err) == (2, True)
+
+
+def test_several_trials_are_several_processes_and_one_table(tbctl: Tbctl, home: Path) -> None:
+    words = ("--device", "simulated", "--benchmark", "^memory/triad", "--trials", "3")
+    said = tbctl(
+        "bench", "run", "core", *words, "--export", "google-benchmark=gb.json", "--out", "raw.json", "-o", "wide"
+    )
+    assert said.status == 0, said.err
+    assert [line for line in said.out.splitlines() if line.startswith("trial ")][2].startswith("trial 3 ok in ")
+    raw = json.loads((home / "raw.json").read_text())
+    assert raw["kind"] == "TrialResultList"
+    assert [item["header"]["seed"] for item in raw["items"]] == [0, 1, 2]
+    rows = json.loads((home / "gb.json").read_text())["benchmarks"]
+    assert [row["repetition_index"] for row in rows if row["run_type"] == "iteration"] == [0, 1, 2]
+
+
+def test_trial_whose_process_dies_is_told_as_such(tbctl: Tbctl) -> None:
+    scenario = 'simulated:{"rules": [{"match": "memory/triad", "fault": "segfault"}]}'
+    said = tbctl("bench", "run", "core", "--device", scenario, "--benchmark", "triad", "--trials", "2")
+    assert said.status == 12, said.err
+    assert "SIGSEGV" in said.out
+    assert "not run: memory/triad" in said.out
+
+
+def test_saved_result_is_exported(tbctl: Tbctl, home: Path) -> None:
+    tbctl("bench", "run", "memory", "--device", "simulated", "--benchmark", "memory/copy", "--out", "raw.json")
+    said = tbctl("bench", "export", "raw.json", "--format", "nvbench", "--out", "nv.json")
+    assert said.status == 0, said.err
+    assert said.out.startswith("wrote nv.json and ")
+    assert (home / "nv.json-bin" / "0.bin").stat().st_size % 4 == 0
+    assert json.loads((home / "nv.json").read_text())["benchmarks"][0]["name"] == "memory/copy"
+    assert tbctl("bench", "export", "nv.json", "--format", "nvbench", "--out", "x").status == 2
+    assert tbctl("bench", "export", "gone.json", "--format", "nvbench", "--out", "x").status == 1
+    unknown = tbctl("bench", "run", "memory", "--export", "nvbnch=x.json")
+    assert "did you mean 'nvbench'?" in unknown.last_line
+
+
+def test_words_of_a_result_are_explained(tbctl: Tbctl) -> None:
+    said = tbctl("bench", "explain", "drifting").out
+    assert said.startswith("flag drifting: ")
+    assert "stop reason drifting: " in said
+    assert "did you mean 'low_clock'?" in tbctl("bench", "explain", "low-clok").err
+    assert len(json.loads(tbctl("bench", "explain", "-o", "json").out)["items"]) > 50
+    assert "flag low_clock" in tbctl("explain", "low_clock").out
+
+
+def test_doctor_says_what_can_be_measured_here(tbctl: Tbctl) -> None:
+    checks = {item["name"]: item for item in json.loads(tbctl("bench", "doctor", "-o", "json").out)["items"]}
+    assert checks["device cpu"]["status"] == "ok"
+    assert {"device cuda", "compiler", "scipy"} <= set(checks)

@@ -12,6 +12,7 @@ from tesserabench.collector.api.baseline_service import BaselineService
 from tesserabench.collector.api.host_service import HostService
 from tesserabench.collector.api.ingest_service import IngestService
 from tesserabench.collector.api.regression_service import RegressionService
+from tesserabench.collector.api.rendezvous_service import RendezvousService
 from tesserabench.collector.api.result_service import ResultService
 from tesserabench.collector.api.run_service import RunService
 from tesserabench.collector.api.schedule_service import ScheduleService
@@ -41,6 +42,7 @@ from tesserabench.v1 import (
     host_service_pb2_grpc,
     ingest_service_pb2_grpc,
     regression_service_pb2_grpc,
+    rendezvous_service_pb2_grpc,
     result_service_pb2_grpc,
     run_service_pb2_grpc,
     schedule_service_pb2_grpc,
@@ -110,6 +112,11 @@ def services(of: Parts, about: About) -> list[Service]:
             name="tesserabench.v1.IngestService",
             servicer=IngestService(of.ingest),
             add=ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.RendezvousService",
+            servicer=RendezvousService(of.database, of.wakeups, of.clock),
+            add=rendezvous_service_pb2_grpc.add_RendezvousServiceServicer_to_server,
         ),
         Service(
             name="tesserabench.v1.RunService",

@@ -9,6 +9,7 @@ _PACKAGE = "tesserabench.v1"
 _METHODS: Mapping[str, Mapping[Role, tuple[str, ...]]] = {
     "AgentService": {Role.AGENT: ("Register", "Sync")},
     "IngestService": {Role.AGENT: ("Upload",)},
+    "RendezvousService": {Role.AGENT: ("JoinRendezvous", "LeaveRendezvous", "FailRendezvous")},
     "RunService": {
         Role.VIEWER: ("GetRun", "ListRuns", "WatchRun", "ListRunLogs"),
         Role.RUNNER: ("CreateRun", "CancelRun", "RetryRun"),

@@ -25,7 +25,9 @@ from tesserabench.collector.errors import (
 from tesserabench.wire import MAX_MESSAGE_BYTES
 from tesserabench.wire.reasons import Reason
 
-UNTIMED = frozenset({"AgentService/Sync", "IngestService/Upload", "RunService/WatchRun"})
+UNTIMED = frozenset(
+    {"AgentService/Sync", "IngestService/Upload", "RunService/WatchRun", "RendezvousService/JoinRendezvous"}
+)
 """Calls that last as long as they like; their duration says nothing."""
 
 _log = structlog.get_logger(__name__)

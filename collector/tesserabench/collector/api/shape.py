@@ -62,6 +62,9 @@ _REFERENCE = Rule(required=True, longest=300)
 _PROCESS = Rule(
     required=True, pattern=re.compile(r"[A-Za-z0-9_-]{16,64}"), remedy="16 to 64 random characters of A-Z a-z 0-9 _ -"
 )
+_RENDEZVOUS_KEY = Rule(
+    required=True, pattern=re.compile(r"[A-Za-z0-9_.-]{1,128}"), remedy="1 to 128 characters of A-Z a-z 0-9 _ . -"
+)
 _SUITE = Rule(pattern=names.SUITE_PATTERN, remedy="1 to 63 of a-z 0-9 _ . -, starting with a letter or digit")
 _BRANCH = Rule(longest=255)
 _COMMIT = Rule(pattern=re.compile(r"[0-9a-fA-F]{7,64}"), remedy="7 to 64 hexadecimal digits")
@@ -85,6 +88,20 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "HeldAttempt": {
         "name": Rule(required=True, parse=names.parse_attempt),
         "epoch": Rule(required=True, highest=32767),
+    },
+    "RendezvousCaller": {"host": _HOST, "process_id": _PROCESS, "attempt": _ATTEMPT_NAME, "epoch": _EPOCH},
+    "JoinRendezvousRequest": {
+        "caller": Rule(required=True),
+        "key": _RENDEZVOUS_KEY,
+        "world_size": Rule(required=True, lowest=1, highest=1000),
+        "rank": Rule(highest=999),
+        "timeout": Rule(required=True),
+    },
+    "LeaveRendezvousRequest": {"caller": Rule(required=True), "key": _RENDEZVOUS_KEY},
+    "FailRendezvousRequest": {
+        "caller": Rule(required=True),
+        "key": _RENDEZVOUS_KEY,
+        "reason": Rule(required=True, longest=1000),
     },
     "UploadHeader": {
         "host": _HOST,

@@ -510,6 +510,24 @@ class Audit(Table):
     __table_args__ = (Index(None, "resource", "id"),)
 
 
+class Rendezvous(Table):
+    """Where attempts of one run meet; `members` are those who joined, as `core.rendezvous_rules` writes them."""
+
+    __tablename__ = "rendezvous"
+
+    id: Mapped[int] = _id()
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    key: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str] = mapped_column(server_default="")
+    world_size: Mapped[int] = mapped_column(SmallInteger)
+    members: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
+    deadline_at: Mapped[datetime]
+    created_at: Mapped[datetime] = _now()
+
+    __table_args__ = (UniqueConstraint("run_id", "key"),)
+
+
 __all__ = [
     "Attempt",
     "Audit",
@@ -524,6 +542,7 @@ __all__ = [
     "QuarantinedRecord",
     "Regression",
     "RegressionEvent",
+    "Rendezvous",
     "Run",
     "Schedule",
     "Series",

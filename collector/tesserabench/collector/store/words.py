@@ -93,3 +93,13 @@ class Role(StrEnum):
     RUNNER = "runner"
     ADMIN = "admin"
     AGENT = "agent"
+
+
+class RendezvousState(StrEnum):
+    """Where a rendezvous is in its life."""
+
+    GATHERING = "gathering"
+    COMPLETE = "complete"
+    CLOSED = "closed"
+    FAILED = "failed"
+    EXPIRED = "expired"

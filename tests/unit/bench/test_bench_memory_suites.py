@@ -8,6 +8,7 @@ import pytest
 from tesserabench.bench import (
     ArrayDevice,
     CaseFailure,
+    CheckedInputs,
     DeviceKind,
     Mode,
     Outcome,
@@ -26,10 +27,13 @@ from tesserabench.bench.workloads.sparse_work import row_lengths
 
 SUITES = ("memory", "primitives", "embedding", "elementwise", "sparse", "fft")
 TINY: list[tuple[str, dict[str, bool | int | float | str]]] = [
+    ("memory/copy", {"n": 1001, "dtype": "float32"}),
+    ("memory/triad", {"n": 1001, "dtype": "float64"}),
+    ("memory/reduction", {"n": 1001, "dtype": "float32"}),
     ("memory/read", {"n": 1001, "dtype": "float32"}),
     ("memory/fill", {"n": 1001, "dtype": "float64"}),
     ("memory/scale", {"n": 1001, "dtype": "float32"}),
-    ("memory/cached_copy", {"n": 1001, "dtype": "float32"}),
+    ("memory/cached", {"n": 1001, "dtype": "float32"}),
     ("memory/transpose", {"m": 33, "n": 70, "dtype": "float32"}),
     ("memory/random", {"op": "gather", "entries": 256, "accesses": 1001}),
     ("memory/random", {"op": "update", "entries": 256, "accesses": 1001}),
@@ -148,7 +152,7 @@ def test_tiers_only_grow_within_reason(suite: str, kind: DeviceKind) -> None:
 @pytest.mark.parametrize("suite", SUITES)
 def test_memory_bound_work_is_timed_cold_on_cuda_and_hot_on_the_cpu(suite: str) -> None:
     for found in find_suite(suite).benchmarks:
-        cold = found.name not in {"memory/chase", "memory/cached_copy"}
+        cold = found.name not in {"memory/chase", "memory/cached"}
         assert found.default_mode(DeviceKind.CUDA) is (Mode.COLD if cold else Mode.HOT), found.name
         assert found.default_mode(DeviceKind.CPU) is Mode.HOT
 
@@ -211,3 +215,18 @@ def test_power_law_has_exactly_the_entries_it_says(rows: int, per_row: int) -> N
     if rows >= 1000:
         assert lengths.max() > 10 * per_row
         assert np.median(lengths) < per_row
+
+
+@pytest.mark.parametrize("case", TINY, ids=names)
+def test_inputs_have_a_digest_that_launches_do_not_change(cpu: ArrayDevice, case: tuple[str, dict[str, Any]]) -> None:
+    name, params = case
+    work: Any = find_benchmark(name).prepare(cpu, Params(params), 3)
+    if name == "memory/fill" or params.get("op") == "update":
+        assert not isinstance(work, CheckedInputs)
+        return
+    before = work.checksum()
+    work.poison()
+    work.launch()
+    assert work.checksum() == before
+    other: Any = find_benchmark(name).prepare(cpu, Params(params), 4)
+    assert other.checksum() != before

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.inputs import normal
+from tesserabench.bench.inputs import checksum, normal
 from tesserabench.bench.workloads.arrays import pick, poison, unwritten
 from tesserabench.bench.workloads.memory_cuda import THREADS, grid_of
 
@@ -27,6 +27,10 @@ class Elementwise:
         self.count = params.integer("n")
         self.x: Any = normal(self.xp, self.count, "float32", seed=seed)
         self.y: Any = self.xp.empty(self.count, dtype="float32")
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.x)
 
     def poison(self) -> None:
         """Fill the result with NaN patterns."""

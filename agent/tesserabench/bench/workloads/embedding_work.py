@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.inputs import normal, uniform
+from tesserabench.bench.inputs import checksum, normal, uniform
 from tesserabench.bench.workloads.arrays import checked_indices, pick, poison, to_host, unwritten
 from tesserabench.bench.workloads.memory_cuda import THREADS, grid_of
 
@@ -35,6 +35,10 @@ class Gather:
         """Gather once; mode clip is the one that needs no buffer."""
         np.take(self.table, self.rows, axis=0, out=self.out, mode="clip")
 
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.table, self.rows)
+
     def poison(self) -> None:
         """Fill the result with NaN patterns."""
         poison(self.out)
@@ -47,7 +51,8 @@ class Gather:
     def reference(self) -> "HostArrays":
         """Return the same elements of the table."""
         lookup, column = np.divmod(checked_indices(self.lookups * self.width), self.width)
-        exact = to_host(self.table)[to_host(self.rows)[lookup], column]
+        row = self.rows[self.xp.asarray(lookup)]
+        exact = to_host(self.table[row, self.xp.asarray(column)])
         return {"out": exact.astype(np.float64), "unwritten": np.zeros(1)}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.inputs import normal
+from tesserabench.bench.inputs import checksum, normal
 from tesserabench.bench.workloads.arrays import poison, to_host
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class FftWork:
 
     def __init__(self, device: ArrayDevice, params: Params, seed: int) -> None:
         n, batch, dtype = params.integer("n"), params.integer("batch"), params.text("dtype")
-        xp = device.xp
+        self.xp = xp = device.xp
         parts = normal(xp, 2 * n * batch, _PARTS[dtype], seed=seed)
         self._x: Any = parts.view(dtype).reshape(batch, n)
         self._y: Any = xp.empty((batch, n), dtype=dtype)
@@ -32,6 +32,10 @@ class FftWork:
     def launch(self) -> None:
         """Transform every row, without allocating the result."""
         np.fft.fft(self._x, axis=1, out=self._y)
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self._x)
 
     def poison(self) -> None:
         """Fill the result with NaN patterns."""
@@ -68,7 +72,7 @@ class RealFftWork:
 
     def __init__(self, device: ArrayDevice, params: Params, seed: int) -> None:
         n, batch, dtype = params.integer("n"), params.integer("batch"), params.text("dtype")
-        xp = device.xp
+        self.xp = xp = device.xp
         self._x: Any = normal(xp, n * batch, dtype, seed=seed).reshape(batch, n)
         self._y: Any = xp.empty((batch, n // 2 + 1), dtype=_COMPLEX[dtype])
         self._rows = np.unique(np.linspace(0, batch - 1, num=min(batch, CHECKED_ROWS)).astype(np.int64))
@@ -76,6 +80,10 @@ class RealFftWork:
     def launch(self) -> None:
         """Transform every row, without allocating the result."""
         np.fft.rfft(self._x, axis=1, out=self._y)
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self._x)
 
     def poison(self) -> None:
         """Fill the result with NaN patterns."""

@@ -157,11 +157,11 @@ def scale(device: ArrayDevice, params: Params, seed: int) -> Workload:
 
 
 @benchmark(
-    name="cached_copy",
+    name="cached",
     suite="memory",
     summary="b = a for arrays that together fit the last-level cache, launched over and over",
-    parameters={"n": (64 * KI,), "dtype": ("float32",)},
-    tiers={"smoke": {}},
+    parameters={"n": (64 * KI,), "dtype": ("float32", "float64")},
+    tiers=_TIERS,
     device_tiers={
         "cuda": {"smoke": {"n": (2 * MI,)}, "full": {"n": (512 * KI, MI, 2 * MI, 4 * MI)}},
         "simulated": {"smoke": {"n": (2 * MI,)}},
@@ -171,7 +171,7 @@ def scale(device: ArrayDevice, params: Params, seed: int) -> Workload:
     bytes=lambda params: 2 * params.integer("n") * itemsize(params),
     tolerance=lambda _: 0.0,
 )
-def cached_copy(device: ArrayDevice, params: Params, seed: int) -> Workload:
+def cached(device: ArrayDevice, params: Params, seed: int) -> Workload:
     """Return the copy's work."""
     return _work("copy", device, params, seed)
 
@@ -180,8 +180,8 @@ def cached_copy(device: ArrayDevice, params: Params, seed: int) -> Workload:
     name="width",
     suite="memory",
     summary="a float32 copy with one access of `width` bytes for each thread and step",
-    parameters={"n": (256 * MI,), "width": (1, 2, 4, 8, 16)},
-    tiers={"full": {}},
+    parameters={"n": (256 * MI,), "width": WIDTHS},
+    tiers={"smoke": {"width": (4,)}, "full": {"width": WIDTHS}},
     devices=("cuda", "simulated"),
     device_modes=_DEVICE_MODES,
     inputs="uniform",

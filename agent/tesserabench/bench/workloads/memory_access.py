@@ -24,7 +24,7 @@ _CHASES = ((32 * KI, SMALL_HOPS), (16 * MI, LARGE_HOPS), (1024 * MI, LARGE_HOPS)
     device_tiers={
         "cuda": {
             "smoke": {"entries": (128 * MI,), "accesses": (64 * MI,)},
-            "full": {"entries": (2 * MI, 128 * MI, 512 * MI)},
+            "full": {"entries": (2 * MI, 128 * MI, 256 * MI)},
         },
         "simulated": {"smoke": {"entries": (128 * MI,), "accesses": (64 * MI,)}},
     },

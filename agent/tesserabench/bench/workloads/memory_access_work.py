@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.inputs import uniform
+from tesserabench.bench.inputs import checksum, uniform
 from tesserabench.bench.metric import ITEM_TIME, MetricValue
 from tesserabench.bench.timing.statistics import Statistics
 from tesserabench.bench.workloads.arrays import WHOLE_ELEMENTS, checked_indices, pick, poison, to_host
@@ -51,6 +51,10 @@ class RandomGather:
         self.key = key_of(seed)
         self.table: Any = uniform(self.xp, self.entries, "float64", seed=seed).view("uint64")
         self.partial: Any = self.xp.empty(1, dtype="uint64")
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.table)
 
     def poison(self) -> None:
         """Fill the result with 0xFF."""
@@ -123,9 +127,9 @@ class RandomUpdate:
 
     def reference(self) -> "HostArrays":
         """Return how often the sequence names each checked entry."""
-        counts = np.zeros(self.entries, dtype=np.int64)
+        counts = np.zeros(self.entries, dtype=np.uint32)
         for chosen in entries(self.accesses, self.entries, self.key):
-            counts += np.bincount(chosen, minlength=self.entries)
+            np.add.at(counts, chosen, np.uint32(1))
         return {"counts": counts[checked_indices(self.entries)].astype(np.float64)}
 
 
@@ -175,6 +179,10 @@ class CudaChase:
     def launch(self) -> None:
         """Enqueue one walk."""
         self._kernel((1,), (1,), (self.next, self.state, *self._tail))
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.next)
 
     def poison(self) -> None:
         """Fill the state with 0xFF: the walk begins anew, and the count of launches at minus one."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.inputs import uniform
+from tesserabench.bench.inputs import checksum, uniform
 from tesserabench.bench.workloads.arrays import pick, poison, to_host, unwritten
 from tesserabench.bench.workloads.memory_cuda import ELEMENTS, THREADS, grid_of
 from tesserabench.bench.workloads.memory_work import SCALAR, Copy
@@ -35,6 +35,10 @@ class Read:
     def launch(self) -> None:
         """Read once."""
         np.bitwise_xor.reduce(self.words, out=self.partial, keepdims=True)
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.words)
 
     def poison(self) -> None:
         """Fill the result with 0xFF."""
@@ -163,6 +167,10 @@ class Transpose:
     def launch(self) -> None:
         """Transpose once."""
         np.copyto(self.b, self.a.T)
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.a)
 
     def poison(self) -> None:
         """Fill the target with NaN patterns."""

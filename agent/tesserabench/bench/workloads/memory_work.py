@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.inputs import uniform
+from tesserabench.bench.inputs import checksum, uniform
 from tesserabench.bench.workloads.arrays import pick, poison, to_host, unwritten
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ class Copy:
     def launch(self) -> None:
         """Copy once."""
         np.copyto(self.b, self.a)
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.a)
 
     def poison(self) -> None:
         """Fill the target with NaN patterns."""
@@ -57,6 +61,10 @@ class Triad:
         np.multiply(self.b, self._factor, out=self.c)
         np.add(self.c, self.a, out=self.c)
 
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.a, self.b)
+
     def poison(self) -> None:
         """Fill the target with NaN patterns."""
         poison(self.c)
@@ -83,6 +91,10 @@ class Reduction:
     def launch(self) -> None:
         """Sum once."""
         np.sum(self.a, out=self.sum[0:1], keepdims=True)
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.a)
 
     def poison(self) -> None:
         """Fill the sum with a NaN pattern."""

@@ -54,7 +54,7 @@ def _lengths(*cuda: int) -> dict[str, dict[str, Axes]]:
     """Return the lengths of each tier; `cuda` gives those of smoke and regression, and of full."""
     small, large = cuda
     return {
-        "cpu": {"full": {"n": (4 * MI, 16 * MI)}},
+        "cpu": {"full": {"n": (MI, 4 * MI, 16 * MI)}},
         "cuda": {"smoke": {"n": (small,)}, "full": {"n": (small, large)}},
         "simulated": {"smoke": {"n": (small,)}},
     }
@@ -70,7 +70,7 @@ def _scan_limit(params: Params) -> float:
     name="scan",
     suite="primitives",
     summary="the inclusive sum, in three passes (reduce, scan, apply); counts one read and one write for each element",
-    parameters={"n": (4 * MI,), "dtype": ("int32", "float32", "float64")},
+    parameters={"n": (MI,), "dtype": ("int32", "float32", "float64")},
     tiers={"smoke": {"dtype": ("int32", "float32")}, "full": {"dtype": ("int32", "float32", "float64")}},
     device_tiers=_lengths(64 * MI, 256 * MI),
     device_modes=_DEVICE_MODES,
@@ -112,7 +112,7 @@ def sort(device: ArrayDevice, params: Params, seed: int) -> Workload:
     name="histogram",
     suite="primitives",
     summary="counts of 32-bit values by their low bits; skewed: half of all in one bin, constant: all",
-    parameters={"n": (4 * MI,), "bins": BINS, "distribution": ("uniform", "skewed", "constant")},
+    parameters={"n": (MI,), "bins": BINS, "distribution": ("uniform", "skewed", "constant")},
     tiers={"smoke": {"bins": BINS[:1]}, "full": {"bins": BINS}},
     device_tiers=_lengths(64 * MI, 256 * MI),
     device_modes=_DEVICE_MODES,

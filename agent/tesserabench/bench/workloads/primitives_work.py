@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.inputs import integers, normal, uniform
+from tesserabench.bench.inputs import checksum, integers, normal, uniform
 from tesserabench.bench.vocabulary import DeviceKind
 from tesserabench.bench.workloads.arrays import pick, poison, to_host
 
@@ -33,6 +33,10 @@ class Scan:
     def launch(self) -> None:
         """Scan once."""
         np.cumsum(self.a, dtype=self.a.dtype, out=self.b)
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.a)
 
     def poison(self) -> None:
         """Fill the target with 0xFF: minus one or NaN."""
@@ -72,6 +76,10 @@ class Sort:
         self.y[...] = self.x
         self.y.sort()
 
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.x)
+
     def poison(self) -> None:
         """Fill the target with 0xFF."""
         poison(self.y)
@@ -102,6 +110,10 @@ class Histogram:
     def launch(self) -> None:
         """Count once; NumPy's bincount makes temporary arrays, which is part of its cost."""
         np.copyto(self.counts, np.bincount(self.values % np.uint32(self.bins), minlength=self.bins), casting="unsafe")
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.values)
 
     def poison(self) -> None:
         """Fill the counts with 0xFF."""
@@ -138,6 +150,10 @@ class TopK:
         np.negative(self._work[:, self.columns - self.k :], out=self.values)
         self.values.sort(axis=1)
         np.negative(self.values, out=self.values)
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.x)
 
     def poison(self) -> None:
         """Fill the result with NaN patterns."""

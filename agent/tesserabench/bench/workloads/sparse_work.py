@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.inputs import normal, uniform
+from tesserabench.bench.inputs import checksum, normal, uniform
 from tesserabench.bench.workloads.arrays import poison, to_host
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Matrix:
         self.values: Any = normal(xp, entries, dtype, seed=seed, stream=0)
         self.x: Any = normal(xp, self.rows, dtype, seed=seed, stream=1)
         self.y: Any = xp.empty(self.rows, dtype=dtype)
+
+    def checksum(self) -> str:
+        """Return a digest of the inputs."""
+        return checksum(self.xp, self.begins, self.columns, self.values, self.x)
 
     def poison(self) -> None:
         """Fill the result with NaN patterns."""

@@ -126,7 +126,8 @@ def test_drill_makes_each_launch_take_its_own_time_and_more() -> None:
 
 
 def test_half_precision_product_is_unsupported() -> None:
-    (measurement,) = run_locally("gemm", overrides={"dtype": "float16"}, options=TINY).measurements
+    result = run_locally("core", include="gemm", overrides={"matmul.dtype": "float16"}, options=TINY)
+    (measurement,) = result.measurements
     assert measurement.outcome is Outcome.UNSUPPORTED
     assert "use float32 or float64, or device cuda" in measurement.reason
 
@@ -170,7 +171,7 @@ def test_ceilings_are_measured_on_this_cpu() -> None:
     options = MeasureOptions(
         min_samples=10, budget_seconds=0.05, min_device_seconds=0, warmup_min_seconds=0, warmup_cap_seconds=0
     )
-    result = run_locally("gemm", options=options)
+    result = run_locally("core", include="gemm", options=options)
     assert result.header is not None
     assert result.header.ceilings.bandwidth is not None
     assert result.header.ceilings.bandwidth > 1e8

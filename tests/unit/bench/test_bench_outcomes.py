@@ -51,8 +51,12 @@ class Recorder(SilentObserver):
         self.calls.append(("progress", done, total))
 
 
-def simulate(scenario: str, suite: str = "core", **changes: Any) -> TrialResult:
-    return run_locally(suite, device=f"simulated:{scenario}", options=replace(SMOKE, **changes))
+MATMUL = r"^gemm/matmul\["
+MEMORY = r"^memory/(copy|triad|reduction)\["
+
+
+def simulate(scenario: str, include: str | None = None, **changes: Any) -> TrialResult:
+    return run_locally("core", include=include, device=f"simulated:{scenario}", options=replace(SMOKE, **changes))
 
 
 def only(result: TrialResult) -> Measurement:
@@ -109,7 +113,7 @@ def test_one_failing_case_leaves_the_others_alone() -> None:
 
 
 def test_result_that_turns_wrong_only_while_measuring_is_caught() -> None:
-    result = simulate('rules = [{fault = "wrong_result", fault_phase = "measure", fault_after = 3}]', "gemm")
+    result = simulate('rules = [{fault = "wrong_result", fault_phase = "measure", fault_after = 3}]', MATMUL)
     measurement = only(result)
     assert measurement.outcome is Outcome.INCORRECT
     assert "while measuring" in measurement.reason
@@ -119,14 +123,20 @@ def test_result_that_turns_wrong_only_while_measuring_is_caught() -> None:
 
 
 def test_impossible_rate_is_implausible() -> None:
-    measurement = only(simulate("rules = [{scale = 0.1}]", "gemm"))
+    measurement = only(simulate("rules = [{scale = 0.1}]", MATMUL))
     assert measurement.outcome is Outcome.IMPLAUSIBLE
     assert "times the matrix product probed in the same trial" in measurement.reason
 
 
 def test_work_larger_than_the_memory_is_refused() -> None:
     measurement = only(
-        run_locally("gemm", device="simulated:memory_bytes = 1000000000", overrides={"m": "1000000"}, options=SMOKE)
+        run_locally(
+            "core",
+            include=MATMUL,
+            device="simulated:memory_bytes = 1000000000",
+            overrides={"m": "1000000"},
+            options=SMOKE,
+        )
     )
     assert measurement.outcome is Outcome.OUT_OF_MEMORY
     assert "1000000000 may be used" in measurement.reason
@@ -195,19 +205,19 @@ def test_unsupported_device_is_an_outcome_of_the_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "suite", "changes", "reason"),
+    ("scenario", "include", "changes", "reason"),
     [
-        ("steady", "memory", {}, StopReason.CONVERGED),
-        ("bimodal", "memory", {}, StopReason.CONVERGED),
-        ("drifting", "fft", {}, StopReason.DRIFTING),
-        ("noisy", "gemm", {"target": 1e-4}, StopReason.NOISE_FLOOR),
-        ("noisy", "gemm", {"target": 1e-3, "max_samples": 50}, StopReason.MAX_SAMPLES),
-        ("noisy", "gemm", {"target": 1e-3, "budget_seconds": 0.2, "min_samples": 60}, StopReason.BUDGET_EXHAUSTED),
-        ("coarse-timer", "gemm", {"target": 1e-4}, StopReason.RESOLUTION_LIMITED),
+        ("steady", MEMORY, {}, StopReason.CONVERGED),
+        ("bimodal", MEMORY, {}, StopReason.CONVERGED),
+        ("drifting", "fft/c2c", {}, StopReason.DRIFTING),
+        ("noisy", MATMUL, {"target": 1e-4}, StopReason.NOISE_FLOOR),
+        ("noisy", MATMUL, {"target": 1e-3, "max_samples": 50}, StopReason.MAX_SAMPLES),
+        ("noisy", MATMUL, {"target": 1e-3, "budget_seconds": 0.2, "min_samples": 60}, StopReason.BUDGET_EXHAUSTED),
+        ("coarse-timer", MATMUL, {"target": 1e-4}, StopReason.RESOLUTION_LIMITED),
     ],
 )
-def test_stop_reason(scenario: str, suite: str, changes: dict[str, Any], reason: StopReason) -> None:
-    for measurement in simulate(scenario, suite, **changes).measurements:
+def test_stop_reason(scenario: str, include: str, changes: dict[str, Any], reason: StopReason) -> None:
+    for measurement in simulate(scenario, include, **changes).measurements:
         assert measurement.outcome is Outcome.OK
         assert measurement.sampling is not None
         assert measurement.sampling.stop_reason is reason
@@ -272,7 +282,7 @@ def test_drill_slows_the_named_benchmark_and_says_so() -> None:
 
 
 def test_metrics_follow_from_the_median_and_the_formulas() -> None:
-    (measurement,) = simulate("steady", "gemm").measurements
+    (measurement,) = simulate("steady", MATMUL).measurements
     found = {metric.name: metric for metric in measurement.metrics}
     assert measurement.statistics is not None
     rates = ["time", "throughput", "bandwidth", "ceiling_ratio", "cycles"]
@@ -293,11 +303,13 @@ def test_metrics_follow_from_the_median_and_the_formulas() -> None:
 
 
 def test_ceilings_are_probed_for_the_dtypes_in_use() -> None:
-    result = run_locally("gemm", device="simulated", overrides={"dtype": "float16,float64"}, options=SMOKE)
+    result = run_locally(
+        "core", include=MATMUL, device="simulated", overrides={"matmul.dtype": "float16,float64"}, options=SMOKE
+    )
     assert result.header is not None
     assert set(result.header.ceilings.flops) == {"float16", "float64"}
     assert result.header.ceilings.bandwidth == pytest.approx(3e12, rel=0.01)
-    without = run_locally("gemm", device="simulated", options=replace(SMOKE, probe_ceilings=False))
+    without = run_locally("core", include=MATMUL, device="simulated", options=replace(SMOKE, probe_ceilings=False))
     assert without.header is not None
     assert without.header.ceilings.bandwidth is None
     assert "ceiling_ratio" not in {metric.name for item in without.measurements for metric in item.metrics}
@@ -342,8 +354,10 @@ def test_mode_is_part_of_the_measurement(mode: str) -> None:
 
 
 def test_real_time_factor_makes_a_run_last() -> None:
-    fast = run_locally("gemm", device="simulated", options=SMOKE)
-    slow = run_locally("gemm", device="simulated:real_time_factor = 1.0\nrules = [{spread = 0.003}]", options=SMOKE)
+    fast = run_locally("core", include=MATMUL, device="simulated", options=SMOKE)
+    slow = run_locally(
+        "core", include=MATMUL, device="simulated:real_time_factor = 1.0\nrules = [{spread = 0.003}]", options=SMOKE
+    )
     (measurement,) = slow.measurements
     assert measurement.sampling is not None
     assert slow.duration_seconds >= measurement.sampling.elapsed_seconds

@@ -84,7 +84,7 @@ class Rule:
     unvisited_sets: int | None = None
     """Sets of a rotation, from the end, that timed launches leave out."""
     settles_after: int | None = None
-    """Samples of the warm-up that take twice as long."""
+    """Samples of the warm-up over which times fall from twice to once what they are."""
     fault: Fault | None = None
     fault_phase: Phase | None = None
     """Phase of the fault; by default verify for results, prepare for unsupported and memory, else measure."""

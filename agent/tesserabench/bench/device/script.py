@@ -127,8 +127,8 @@ class Script:
             value *= rule.spike_scale or 1.0
         if rng.random() < (rule.second_mode_share or 0.0):
             value *= rule.second_mode_scale or 1.0
-        if self.phase is Phase.WARMUP and self.launches < (rule.settles_after or 0):
-            value *= 2
+        if self.phase is Phase.WARMUP and rule.settles_after and self.launches < rule.settles_after:
+            value *= 2 - self.launches / rule.settles_after
         if self.phase is Phase.MEASURE:
             value *= 1 + (rule.drift_per_sample or 0.0) * self.launches
             if rule.step_at is not None and self.launches >= rule.step_at:

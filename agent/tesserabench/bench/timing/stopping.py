@@ -54,20 +54,26 @@ class Precision:
     drift: float | None
     """Relative change from the first third to the last; None when there are too few samples."""
 
-    @property
-    def allowed_drift(self) -> float:
-        """How much change between thirds still counts as noise."""
-        return DRIFT_LIMIT if self.half_width is None else max(DRIFT_LIMIT, 2 * self.half_width)
+    noise: float | None = None
+    """Half-width without what a trend adds to it: a steady drift makes neighbours alike, and must not excuse itself by
+    the wide interval that follows."""
 
     @property
     def stationary(self) -> bool:
-        """Whether the times are known not to move."""
-        return self.drift is not None and abs(self.drift) < self.allowed_drift
+        """Whether the times seem not to move: the thirds differ by less than 0.5 % or twice the noise."""
+        return self.drift is not None and abs(self.drift) < self._allowed(2)
 
     @property
     def drifting(self) -> bool:
-        """Whether the times are known to move; with too few samples neither is known."""
-        return self.drift is not None and not self.stationary
+        """Whether the times are known to move: by more than three times the noise.
+
+        Twice the noise is passed by chance one time in nine (the difference of two thirds scatters by 1.25
+        half-widths): enough to go on sampling, too often for an accusation. In between neither is known.
+        """
+        return self.drift is not None and abs(self.drift) >= self._allowed(3)
+
+    def _allowed(self, factor: float) -> float:
+        return DRIFT_LIMIT if self.noise is None else max(DRIFT_LIMIT, factor * self.noise)
 
 
 def precision(samples: Sequence[int], quantum_ns: float = 0.0) -> Precision:
@@ -76,10 +82,27 @@ def precision(samples: Sequence[int], quantum_ns: float = 0.0) -> Precision:
     if middle <= 0:
         return Precision(half_width=None, floor=math.inf, drift=None)
     floor = quantum_ns / (2 * middle)
+    ordered = sorted(samples)
     correlation = autocorrelation(samples)
-    bounds = median_interval(sorted(samples), effective_count(len(samples), correlation))
-    half_width = None if bounds is None else max((bounds[1] - bounds[0]) / (2 * middle), floor)
-    return Precision(half_width=half_width, floor=floor, drift=drift(samples))
+    half_width = _half_width(ordered, correlation, middle, floor)
+    moved = drift(samples)
+    noise = half_width
+    if moved is not None and abs(moved) >= DRIFT_LIMIT:
+        noise = _half_width(ordered, autocorrelation(_level(samples, middle)), middle, floor)
+    return Precision(half_width=half_width, floor=floor, drift=moved, noise=noise)
+
+
+def _half_width(ordered: Sequence[int], correlation: float | None, middle: float, floor: float) -> float | None:
+    bounds = median_interval(ordered, effective_count(len(ordered), correlation))
+    return None if bounds is None else max((bounds[1] - bounds[0]) / (2 * middle), floor)
+
+
+def _level(samples: Sequence[int], middle: float) -> list[float]:
+    """Return the samples without the straight line that fits them best."""
+    centre = (len(samples) - 1) / 2
+    square = len(samples) * (len(samples) ** 2 - 1) / 12
+    slope = math.fsum((index - centre) * (value - middle) for index, value in enumerate(samples)) / square
+    return [value - slope * (index - centre) for index, value in enumerate(samples)]
 
 
 def next_checkpoint(count: int, rule: StopRule) -> int:

@@ -85,6 +85,7 @@ class FakeGpu:
     external_events: bool = True
     clock_mhz: float = CLOCK_MHZ
     timer_step_ns: int = 1
+    event_step_ns: int = 32
     void_captures: bool = False
     """Whatever is captured, ending the capture fails."""
     capability: tuple[int, int] = (9, 0)
@@ -102,7 +103,6 @@ class FakeGpu:
     events: dict[int, int] = field(default_factory=dict)
     capturing: list[Operation] | None = None
     expired_holds: int = 0
-    ticks: Iterator[int] = field(default_factory=lambda: itertools.cycle((0, 32, 64)))
     hooks: list[Any] = field(default_factory=list)
     pinned: list[Any] = field(default_factory=list)
     reset_persisting: int = 0
@@ -321,7 +321,7 @@ def _record(gpu: FakeGpu, event: int, flags: int) -> int:
 
 def record_event(gpu: FakeGpu, event: int) -> None:
     def note() -> None:
-        gpu.events[event] = gpu.free_ns + next(gpu.ticks)
+        gpu.events[event] = gpu.free_ns // gpu.event_step_ns * gpu.event_step_ns
 
     gpu.enqueue(Operation("", GAP_NS, note), RECORD_NS)
 
@@ -535,7 +535,7 @@ def fake_cupy(gpu: FakeGpu) -> Any:
     def dot(a: Any, b: Any, out: Any) -> None:
         if gpu.capturing is not None and gpu.refuse_capture is not None:
             raise gpu.refuse_capture
-        gpu.enqueue(Operation("dot", DOT_NS, lambda: np.dot(a, b, out=out) and None))
+        gpu.enqueue(Operation("dot", DOT_NS, lambda: out.__setitem__(..., np.dot(a, b))))
 
     def function(name: int, ptr: int) -> int:
         assert ptr

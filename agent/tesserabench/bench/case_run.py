@@ -53,15 +53,7 @@ class CaseRun:
             position=position,
             started_monotonic_ns=time.monotonic_ns(),
         )
-        self._work = CaseWork(
-            device=device,
-            benchmark=benchmark,
-            case=case,
-            mode=self._found.mode,
-            seed=plan.seed,
-            options=plan.options,
-            keep_going=watch.keep_going,
-        )
+        self._work = self._new_work()
 
     def measure(self) -> tuple[Measurement, bool]:
         """Return the measurement, and whether nothing more can be measured in this trial."""
@@ -106,6 +98,29 @@ class CaseRun:
             self.enter(Phase.MEASURE)
             taken = self._sample()
         self.conclude(taken)
+
+    def _new_work(self) -> CaseWork:
+        return CaseWork(
+            device=self._device,
+            benchmark=self._benchmark,
+            case=self._case,
+            mode=self._found.mode,
+            seed=self._plan.seed,
+            options=self._plan.options,
+            keep_going=self._watch.keep_going,
+        )
+
+    def rehearse(self) -> None:
+        """Prepare, launch once, and give everything back: what allocators and libraries do only once is done then."""
+        self.enter(Phase.PREPARE)
+        rehearsal = self._new_work()
+        try:
+            rehearsal.prepare()
+            for workload in rehearsal.sets.workloads:
+                workload.launch()
+            self._device.synchronize()
+        finally:
+            rehearsal.close()
 
     def get_ready(self) -> None:
         """Prepare, verify and warm up; what is wrong is raised, for `attempt` to make an outcome of it."""

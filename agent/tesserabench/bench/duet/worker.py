@@ -1,0 +1,137 @@
+"""The worker process: one trial, then it ends. Started by `duet.process`, never by hand.
+
+`python -P -m tesserabench.bench.duet.worker PIPE PARENT`: the order comes as JSON on stdin, messages go to the file
+descriptor PIPE (see `duet.frames`). An order is an object with `device`, perhaps `threads`, and either `duet` (a
+DuetPlan) or `plan` (a TrialPlan, with the `bundle` that its benchmarks come from, when it is not the installed ones).
+"""
+
+import ctypes
+import faulthandler
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tesserabench.bench.duet.frames import encode_frame
+
+if TYPE_CHECKING:
+    from tesserabench.bench.case import Case
+    from tesserabench.bench.device.protocol import Device
+    from tesserabench.bench.measurement import Measurement, TrialHeader, TrialResult
+    from tesserabench.bench.registry import Registry
+    from tesserabench.bench.vocabulary import Phase
+
+_PR_SET_PDEATHSIG = 1
+
+
+class PipeObserver:
+    """Tells the parent everything as it happens."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Write one message, wholly."""
+        rest = memoryview(encode_frame({"kind": kind, **fields}))
+        while rest:
+            rest = rest[os.write(self._pipe, rest) :]
+
+    def header(self, header: "TrialHeader") -> None:
+        """Where and under which conditions the trial runs."""
+        self.send("header", header=header.to_dict())
+
+    def phase(self, case: "Case | None", phase: "Phase", budget_seconds: float) -> None:
+        """A phase begins."""
+        self.send("phase", case=None if case is None else case.id, phase=phase.value, budget=budget_seconds)
+
+    def measurement(self, measurement: "Measurement") -> None:
+        """A case is done."""
+        self.send("measurement", measurement=measurement.to_dict())
+
+    def progress(self, done: int, total: int) -> None:
+        """So many cases of all are done."""
+        self.send("progress", done=done, total=total)
+
+
+def protect(parent: int) -> None:
+    """Die with the parent, leave no core file, and say where a crash happened."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        # The parent died before the request above took hold.
+        os.kill(os.getpid(), signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+
+
+def run(order: Mapping[str, Any], observer: PipeObserver) -> None:
+    """Measure what the order says; its end is a `result` or a `failed` message."""
+    from tesserabench.bench.codec import encode  # noqa: PLC0415 - NumPy starts its threads only under the limits above
+    from tesserabench.bench.device import open_device  # noqa: PLC0415 - see above
+    from tesserabench.bench.errors import (  # noqa: PLC0415 - see above
+        BundleError,
+        DeviceUnavailable,
+        RegistrationError,
+        ScenarioError,
+        SelectionError,
+    )
+
+    try:
+        with open_device(order["device"], threads=order.get("threads")) as device:
+            observer.send("opened", device=encode(device.info))
+            result = _measure(order, device, observer)
+            observer.send("result", result=result.without_measurements().to_dict())
+    except (SelectionError, DeviceUnavailable, ScenarioError, BundleError, RegistrationError) as error:
+        observer.send("failed", outcome="unsupported", reason=str(error))
+
+
+def _measure(order: Mapping[str, Any], device: "Device", observer: PipeObserver) -> "TrialResult":
+    from tesserabench.bench.duet.interleave import measure_duet  # noqa: PLC0415 - NumPy, see `run`
+    from tesserabench.bench.duet.plan import DuetPlan  # noqa: PLC0415 - see above
+    from tesserabench.bench.plan import TrialPlan  # noqa: PLC0415 - see above
+    from tesserabench.bench.trial import measure_trial  # noqa: PLC0415 - see above
+
+    if "duet" in order:
+        duet = DuetPlan.from_dict(order["duet"])
+        registries = _registry(duet.bundle_a), _registry(duet.bundle_b)
+        return measure_duet(duet, device, observer=observer, registries=registries)
+    plan = TrialPlan.from_dict(order["plan"])
+    return measure_trial(plan, device, observer=observer, registry=_registry(order.get("bundle")))
+
+
+def _registry(spec: str | None) -> "Registry":
+    from tesserabench.bench.bundle import find_bundle  # noqa: PLC0415 - see `run`
+    from tesserabench.bench.errors import BundleError  # noqa: PLC0415 - see `run`
+    from tesserabench.bench.registry import INSTALLED  # noqa: PLC0415 - see `run`
+
+    if spec is None:
+        return INSTALLED
+    bundle = find_bundle(spec)
+    if bundle is None:
+        raise BundleError(f"bundle {spec!r} is gone: it was there when the comparison was planned")
+    return bundle.registry
+
+
+def main() -> int:
+    """Run the order on stdin."""
+    pipe, parent = int(sys.argv[1]), int(sys.argv[2])
+    protect(parent)
+    observer = PipeObserver(pipe)
+    order = json.load(sys.stdin)
+    # Nothing that a library starts may keep the pipe open or write to it.
+    os.set_inheritable(pipe, False)
+    try:
+        run(order, observer)
+    except Exception as error:  # noqa: BLE001 - the last one who can tell the parent; the trace goes to its own output
+        traceback.print_exc()
+        reason = f"the worker raised {type(error).__name__}: {error}; this is a fault of the engine, please report it"
+        observer.send("failed", outcome="harness_error", reason=reason)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

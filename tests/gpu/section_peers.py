@@ -100,7 +100,14 @@ PEERS = (
         mode="cold",
     ),
     Peer(name="softmax", suite="norm", include=r"softmax\[", overrides={}, theirs=_softmax, mode="cold"),
-    Peer(name="launch and synchronise", suite="latency", include=r"launch", overrides={}, theirs=_launch, mode="host"),
+    Peer(
+        name="launch and synchronise",
+        suite="latency",
+        include=r"^latency/launch.kernel=step,through=cupy",
+        overrides={},
+        theirs=_launch,
+        mode="host",
+    ),
 )
 
 

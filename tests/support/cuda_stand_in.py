@@ -66,18 +66,26 @@ class CudaStandIn:
         del stream
         self.run(f"copy {here}->{there}", lambda: _move(target, source, size))
 
-    def kernel(self, module: str, function: str, *, defines: Mapping[str, str]) -> Callable[..., None]:
+    def kernel(self, module: str, function: str, *, defines: Mapping[str, str]) -> "_Kernel":
         """Return kernel `empty` or `step` of module `tick`."""
         assert (module, dict(defines)) == ("tick", {})
+        return _Kernel(self, function)
 
-        def step(counter: Any, index: Any) -> None:
-            counter[0] = 1 if index == 0 else counter[0] + 1
+    def launch_kernel(self, function: int, *shape: int) -> None:
+        """Launch as the driver does: read the arguments from where they were laid out."""
+        *sizes, stream, parameters, extra = shape
+        assert (sizes, stream, extra) == ([1] * 6 + [0], 7, 0)
+        if function == _FUNCTIONS["empty"]:
+            self.run("driver empty")
+            return
+        places = (ctypes.c_void_p * 2).from_address(parameters)
+        counter = ctypes.c_uint32.from_address(ctypes.c_uint64.from_address(places[0] or 0).value)
+        index = ctypes.c_uint32.from_address(places[1] or 0).value
 
-        def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-            assert (grid, block) == ((1,), (1,))
-            self.run(function, (lambda: step(*arguments)) if function == "step" else lambda: None)
+        def step() -> None:
+            counter.value = 1 if index == 0 else counter.value + 1
 
-        return launch
+        self.run("driver step", step)
 
     def device(self) -> Any:
         """Return what stands for an open CudaDevice."""
@@ -89,6 +97,41 @@ class CudaStandIn:
             synchronize=lambda: self.calls.append("synchronize"),
             state=lambda: DeviceState(memory_free_bytes=self.free_bytes),
         )
+
+
+_FUNCTIONS = {"empty": 11, "step": 12}
+
+
+class _Kernel:
+    """A kernel as the engine launches it; `function` is the same as CuPy launches it."""
+
+    def __init__(self, cuda: CudaStandIn, name: str, prefix: str = "") -> None:
+        self._cuda, self._name, self._prefix = cuda, name, prefix
+        self.ptr = _FUNCTIONS[name]
+
+    @property
+    def function(self) -> "_Kernel":
+        return _Kernel(self._cuda, self._name, "cupy ")
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        assert (grid, block) == ((1,), (1,))
+        self._cuda.run(self._prefix + self._name, lambda: self._step(*arguments))
+
+    def _step(self, *arguments: Any) -> None:
+        if self._name == "step":
+            counter, index = arguments
+            counter[0] = 1 if index == 0 else counter[0] + 1
+
+
+class _OnDevice(np.ndarray[Any, Any]):
+    """An array with CuPy's name for its address."""
+
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+    def get(self) -> Any:
+        return np.array(self)
 
 
 class _Stream:
@@ -183,7 +226,10 @@ def _array_module(cuda: CudaStandIn) -> Any:
         memPoolTrimTo=lambda pool, size: cuda.calls.append(f"trim {pool} to {size}"),
     )
     module = SimpleNamespace(**{name: getattr(np, name) for name in np.__all__ if hasattr(np, name)})
+    module.zeros = lambda *args, **kinds: np.zeros(*args, **kinds).view(_OnDevice)
+    module.empty = lambda *args, **kinds: np.empty(*args, **kinds).view(_OnDevice)
     module.cuda = SimpleNamespace(
+        driver=SimpleNamespace(launchKernel=cuda.launch_kernel),
         runtime=runtime,
         Stream=lambda non_blocking: _Stream(cuda) if non_blocking else None,
         Event=lambda disable_timing: _Event(cuda) if disable_timing else None,

@@ -52,13 +52,25 @@ def test_launches_count_themselves(count: int) -> None:
     assert compare(work.outputs(), work.reference(), 0.0, poisoned=False).passed
 
 
+@pytest.mark.parametrize("through", ["cupy", "driver"])
+@pytest.mark.parametrize("kernel", ["empty", "step"])
+def test_launches_of_others_are_free_of_what_ours_cost(kernel: str, through: str) -> None:
+    cuda = CudaStandIn()
+    work = Launches(cuda.device(), kernel=kernel, count=5, through=through)
+    work.poison()
+    work.launch()
+    assert compare(work.outputs(), work.reference(), 0.0, poisoned=True).passed
+    assert cuda.calls == [f"{through} {kernel}"] * 5
+    assert len(work.reference()) == (kernel == "step")
+
+
 def test_a_launch_that_is_lost_is_seen() -> None:
     cuda = CudaStandIn()
     work = Launches(cuda.device(), kernel="step", count=3)
     work.poison()
     assert not compare(work.outputs(), work.reference(), 0.0, poisoned=True).passed
     work.launch()
-    work._arguments.pop()
+    work._calls.pop()
     work.launch()
     assert not compare(work.outputs(), work.reference(), 0.0, poisoned=True).passed
 

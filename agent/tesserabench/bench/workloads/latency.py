@@ -14,13 +14,15 @@ KI, MI = 1 << 10, 1 << 20
 BATCH = 256
 """Launches or records between two synchronisations: far below the driver's queue of about a thousand."""
 _KERNELS: Axes = {"kernel": ("empty", "step")}
+_CALLS: Axes = {**_KERNELS, "through": ("cupy", "driver")}
+"""`step` writes one word, which is checked; `driver` is the driver's own call, without CuPy's care for arguments."""
 
 
 @benchmark(
     name="launch",
     suite="latency",
     summary="one kernel from the call until the host knows that it is done",
-    parameters=_KERNELS,
+    parameters=_CALLS,
     devices=("cuda",),
     mode="host",
     modes=("host",),
@@ -32,15 +34,15 @@ def launch(device: ArrayDevice, params: Params, seed: int) -> Workload:  # noqa:
     # CuPy is imported when work is prepared, not when suites are listed; likewise below.
     from tesserabench.bench.workloads.latency_work import Launches  # noqa: PLC0415
 
-    return Launches(device, kernel=params.text("kernel"), count=1)
+    return Launches(device, kernel=params.text("kernel"), count=1, through=params.text("through"))
 
 
 @benchmark(
     name="launch_rate",
     suite="latency",
     summary="many kernels launched one after the other; the metric item_time is the cost of one launch call",
-    parameters={**_KERNELS, "launches": (BATCH,)},
-    tiers={"smoke": {"kernel": ("empty",)}, "full": _KERNELS},
+    parameters={**_CALLS, "launches": (BATCH,)},
+    tiers={"smoke": {"kernel": ("empty",)}, "full": _CALLS},
     devices=("cuda",),
     items=lambda params: params.integer("launches"),
     mode="host",
@@ -52,7 +54,8 @@ def launch_rate(device: ArrayDevice, params: Params, seed: int) -> Workload:  # 
     """Return a row of launches."""
     from tesserabench.bench.workloads.latency_work import Launches  # noqa: PLC0415
 
-    return Launches(device, kernel=params.text("kernel"), count=params.integer("launches"))
+    count = params.integer("launches")
+    return Launches(device, kernel=params.text("kernel"), count=count, through=params.text("through"))
 
 
 @benchmark(

@@ -1,6 +1,7 @@
 """The work of the latency suite on CUDA: nothing, or one word in memory, and the calls around it."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tesserabench.bench.workloads.bare import BareWork
 from tesserabench.bench.workloads.told import Told, tell
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from tesserabench.bench.device.protocol import HostArrays
     from tesserabench.bench.timing.statistics import Statistics
 
@@ -39,20 +41,35 @@ class BareCalls(CountedWork, BareWork):
 
 
 class Launches(CountedWork):
-    """`count` launches of kernel `empty`, which does nothing, or `step`, which counts them."""
+    """`count` launches of kernel `empty`, which does nothing, or `step`, which counts them.
 
-    def __init__(self, device: ArrayDevice, *, kernel: str, count: int, capturable: bool = False) -> None:
+    `through`: `engine` launches as every other work does; `cupy` calls CuPy's function and `driver` the driver itself,
+    so that nothing of ours is in the times.
+    """
+
+    def __init__(
+        self, device: ArrayDevice, *, kernel: str, count: int, capturable: bool = False, through: str = "engine"
+    ) -> None:
         super().__init__(count, capturable=capturable)
         self._counter: Any = device.xp.zeros(1, dtype="uint32")
-        self._kernel: Any = device.kernel("tick", kernel, defines={})
         self._checked = kernel == "step"
-        indices = [np.uint32(index) for index in range(count)]
-        self._arguments: list[tuple[Any, ...]] = [(self._counter, index) if self._checked else () for index in indices]
+        loaded: Any = device.kernel("tick", kernel, defines={})
+        arguments = [(self._counter, np.uint32(index)) if self._checked else () for index in range(count)]
+        self._calls: list[Callable[[], None]]
+        if through == "driver":
+            # The driver reads the arguments at each launch: they stay where they are.
+            self._cells = [_laid_out(given) for given in arguments]
+            shape = (loaded.function.ptr, 1, 1, 1, 1, 1, 1, 0, device.xp.cuda.get_current_stream().ptr)
+            launch = device.xp.cuda.driver.launchKernel
+            self._calls = [partial(launch, *shape, _addresses(cells), 0) for cells in self._cells]
+            return
+        launch = loaded.function if through == "cupy" else loaded
+        self._calls = [partial(launch, ONE, ONE, given) for given in arguments]
 
     def launch(self) -> None:
         """Enqueue every launch."""
-        for arguments in self._arguments:
-            self._kernel(ONE, ONE, arguments)
+        for call in self._calls:
+            call()
 
     def poison(self) -> None:
         """Fill the counter with ones."""
@@ -65,6 +82,18 @@ class Launches(CountedWork):
     def reference(self) -> "HostArrays":
         """Return the number of launches."""
         return {"counter": np.array([self.count], dtype=np.float64)} if self._checked else {}
+
+
+def _laid_out(arguments: tuple[Any, ...]) -> "npt.NDArray[np.uint64]":
+    """Return the arguments of a kernel in memory, eight bytes each, and behind them the addresses of all of them."""
+    words = [item.data.ptr if hasattr(item, "shape") and item.shape else int(item) for item in arguments]
+    cells = np.array([*words, *words], dtype=np.uint64)
+    cells[len(words) :] = cells.ctypes.data + 8 * np.arange(len(words), dtype=np.uint64)
+    return cells
+
+
+def _addresses(cells: "npt.NDArray[np.uint64]") -> int:
+    return int(cells.ctypes.data) + 8 * (cells.size // 2) if cells.size else 0
 
 
 class GraphLaunch(CountedWork):

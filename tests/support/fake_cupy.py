@@ -445,6 +445,8 @@ def _runtime(gpu: FakeGpu) -> Any:
         runtimeGetVersion=lambda: 13020,
         driverGetVersion=lambda: 13000,
         deviceSynchronize=wait_for_all,
+        profilerStart=lambda: gpu.launched.append("profiler on"),
+        profilerStop=lambda: gpu.launched.append("profiler off"),
         **_graph_calls(gpu),
         **_event_calls(gpu),
         **_memory_calls(gpu),

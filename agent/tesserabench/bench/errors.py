@@ -13,6 +13,7 @@ BenchError                     reason: a stable word for programs; the text name
 ├── BundleError                a bundle of somebody's benchmarks cannot be loaded
 ├── DeviceUnavailable          the device cannot be opened on this machine
 │   └── UnknownDevice
+├── ProfileFailed              a case cannot be profiled here
 ├── ScenarioError              a simulated device's script is wrong
 └── CaseFailure                one case ended without a result; carries its Outcome
 """
@@ -101,6 +102,12 @@ class UnknownDevice(DeviceUnavailable):
     """No kind of device has this name."""
 
     reason = "unknown_device"
+
+
+class ProfileFailed(BenchError):  # noqa: N818 - see UnknownSuite
+    """A case could not be profiled; its times are not touched by that."""
+
+    reason = "profile_failed"
 
 
 class ScenarioError(BenchError):

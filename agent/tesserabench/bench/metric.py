@@ -84,6 +84,8 @@ LOCAL_MEMORY = Metric(name="local_memory", unit="B", better=Better.LOWER)
 """Local memory of a thread, the largest of the kernels: what the registers could not hold."""
 OCCUPANCY = Metric(name="occupancy", unit="1", better=Better.HIGHER)
 """Theoretical occupancy, the lowest of the kernels."""
+OCCUPANCY_ACHIEVED = Metric(name="occupancy_achieved", unit="1", better=Better.HIGHER)
+"""Warps that were resident on a busy multiprocessor over the most it holds, as counted by Nsight Compute."""
 COMPILE_TIME = Metric(name="compile_time", unit="ns", better=Better.LOWER)
 """Time to compile the kernels; absent when they came from a cache."""
 FIRST_RATIO = Metric(name="first_ratio", unit="1", better=Better.LOWER)

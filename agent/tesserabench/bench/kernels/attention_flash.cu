@@ -14,7 +14,6 @@
 #define THREADS 128
 // Steps of Q K^T whose operands are loaded ahead: as many as leave all sums in registers.
 #define STEPS_AHEAD (HEAD_DIM == 64 ? 4 : __CUDA_ARCH__ >= 1000 ? 1 : 2)
-#define NOTHING __int_as_float(0xff800000)
 
 struct alignas(16) Chunk {
     unsigned int word[4];
@@ -79,7 +78,7 @@ attention_flash(const ELEMENT* __restrict__ q, const ELEMENT* __restrict__ k, co
     unsigned int v_rows = shared_address(v_tile + place(lane % 16, lane / 16));
 
     float out[2][HEAD_DIM / 8][4] = {};
-    float top[2][2] = {{NOTHING, NOTHING}, {NOTHING, NOTHING}};
+    float top[2][2] = {{LOWEST, LOWEST}, {LOWEST, LOWEST}};
     float total[2][2] = {};
 
     fetch_tile<ROWS>(q_tile, q + (long long)first * HEAD_DIM, length_q - first);
@@ -137,7 +136,7 @@ attention_flash(const ELEMENT* __restrict__ q, const ELEMENT* __restrict__ k, co
                     hidden = hidden || key > first + own + half * 16 + i % 4 / 2 * 8 + lane / 4 + shift;
 #endif
                     if (hidden) {
-                        score[half][i / 4][i % 4] = NOTHING;
+                        score[half][i / 4][i % 4] = LOWEST;
                     }
                 }
             }
@@ -154,7 +153,7 @@ attention_flash(const ELEMENT* __restrict__ q, const ELEMENT* __restrict__ k, co
                 highest = fmaxf(highest, __shfl_xor_sync(0xffffffffu, highest, 1));
                 highest = fmaxf(highest, __shfl_xor_sync(0xffffffffu, highest, 2));
                 // A row that has seen no key yet keeps its sums at zero.
-                const float zero = highest == NOTHING ? 0.0f : highest * scale_log2;
+                const float zero = highest == LOWEST ? 0.0f : highest * scale_log2;
                 const float fade = power_of_two(top[half][low] * scale_log2 - zero);
                 top[half][low] = highest;
                 total[half][low] *= fade;

@@ -10,7 +10,10 @@ struct bfloat16 {
     unsigned short bits;
 };
 
+#define LOWEST __int_as_float(0xff800000) // minus infinity: below every element
+
 #ifdef CUDA_ON_CPU
+using cuda_on_cpu::power_of_two;
 inline float widen(float16 x) { return cuda_on_cpu::half_to_float(x.bits); }
 inline void narrow(float x, float16& y) { y.bits = cuda_on_cpu::float_to_half(x); }
 inline void narrow(float x, bfloat16& y) { y.bits = cuda_on_cpu::float_to_bfloat(x); }
@@ -30,6 +33,13 @@ __device__ __forceinline__ void narrow(float x, float16& y)
 __device__ __forceinline__ void narrow(float x, bfloat16& y)
 {
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+}
+
+__device__ __forceinline__ float power_of_two(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 #endif
 

@@ -4,8 +4,6 @@
 
 typedef Pack<ELEMENT, WIDTH> RowPack;
 
-#define NOTHING __int_as_float(0xff800000) // minus infinity: below every element
-
 struct Sum {
     __device__ __forceinline__ float operator()(float a, float b) const
     {

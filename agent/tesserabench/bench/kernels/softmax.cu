@@ -15,7 +15,7 @@ softmax(const ELEMENT* __restrict__ x, ELEMENT* __restrict__ y, unsigned long lo
     }
     RowPack held[PACKS];
     load_row(held, x + row * columns, columns);
-    float top = NOTHING;
+    float top = LOWEST;
 #pragma unroll
     for (int p = 0; p < PACKS; ++p) {
         if (column_of(p) < columns) {
@@ -59,7 +59,7 @@ softmax_streamed(const ELEMENT* __restrict__ x, ELEMENT* __restrict__ y, unsigne
         return;
     }
     const ELEMENT* from = x + row * columns;
-    float top = NOTHING;
+    float top = LOWEST;
     float total = 0.0f;
     for (unsigned int c = column_of(0); c < columns; c += LANES * WIDTH) {
         const RowPack pack = *reinterpret_cast<const RowPack*>(from + c);
@@ -76,7 +76,7 @@ softmax_streamed(const ELEMENT* __restrict__ x, ELEMENT* __restrict__ y, unsigne
         }
     }
     const float highest = over_row(top, Max());
-    total *= top == NOTHING ? 0.0f : exp2f((top - highest) * LOG2_E);
+    total *= top == LOWEST ? 0.0f : exp2f((top - highest) * LOG2_E);
     const float shift = highest * LOG2_E;
     const float scale = 1.0f / over_row(total, Sum());
     for (unsigned int c = column_of(0); c < columns; c += LANES * WIDTH) {

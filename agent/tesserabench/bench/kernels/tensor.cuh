@@ -10,7 +10,6 @@ using cuda_on_cpu::load_matrices;
 using cuda_on_cpu::load_matrices_transposed;
 using cuda_on_cpu::multiply;
 using cuda_on_cpu::pair_of;
-using cuda_on_cpu::power_of_two;
 using cuda_on_cpu::shared_address;
 #else
 __device__ __forceinline__ unsigned int shared_address(const void* pointer)
@@ -85,12 +84,5 @@ __device__ __forceinline__ void end_fetches()
 template <int N> __device__ __forceinline__ void await_fetches()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
-}
-
-__device__ __forceinline__ float power_of_two(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 #endif

@@ -4,6 +4,7 @@ A module declares a suite; the module of the same name with `_work` holds what n
 """
 
 from tesserabench.bench.workloads import (
+    attention,
     collectives,
     compiler,
     core,
@@ -12,6 +13,7 @@ from tesserabench.bench.workloads import (
     fft,
     gemm,
     latency,
+    llm,
     memory,
     memory_access,
     norm,
@@ -21,6 +23,7 @@ from tesserabench.bench.workloads import (
 )
 
 __all__ = [
+    "attention",
     "collectives",
     "compiler",
     "core",
@@ -29,6 +32,7 @@ __all__ = [
     "fft",
     "gemm",
     "latency",
+    "llm",
     "memory",
     "memory_access",
     "norm",

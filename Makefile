@@ -95,6 +95,10 @@ bench: $(INSTALLED) ## Performance figures, side by side with a reference, into 
 	@mkdir -p build/bench
 	@set -e; for program in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$program" --out build/bench; done
 
+.PHONY: docs
+docs: $(INSTALLED) ## Write the pages of docs/ that come from the code: words of a result, metrics, suites
+	@PYTHONPATH=tests $(BIN)/python -m support.reference_pages
+
 .PHONY: gpu-check
 gpu-check: ## On a GPU host: the GPU tests and the benchmarks on the device
 	@GPU_PYTHON="$${GPU_PYTHON:-$(PYTHON)}" tests/gpu/check

@@ -86,6 +86,14 @@ FLAGS: Words = {
         "the process that measured earlier cases of this trial died; a fresh one measured this case",
         "look at what the failed case says; this one is as good as any",
     ),
+    "contended": (
+        "other processes used the device before or after, and the host's policy lets that pass",
+        "take slow results with doubt; choose an idle host",
+    ),
+    "void": (
+        "a counter of the device went backwards during the trial: its driver was loaded anew",
+        "measure again",
+    ),
     "samples_dropped": (
         "the raw samples were too many to be kept; statistics and metrics are over all of them",
         "nothing; ask for fewer samples if the raw ones matter",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tesserabench.bench.bundle import BundleError, load_bundle
 from tesserabench.bench.bundle.beginning import TEMPLATES, begin_bundle
+from tesserabench.bench.bundle.checks import Check, Status
 from tesserabench.bench.bundle.supervising import Validation, validate
-from tesserabench.bench.bundle.validation import Check, Status
 from tesserabench.bench.local import run_locally
 
 HAS_NVRTC = find_spec("cupy_backends") is not None and find_spec("nvidia") is not None
@@ -131,3 +131,13 @@ def test_templates_are_measured_on_devices_without_a_gpu(tmp_path: Path) -> None
         bundle = load_bundle(begin(tmp_path / template, template))
         result = run_locally(bundle.name, device=device, registry=bundle.registry)
         assert {str(item.outcome) for item in result.measurements} == {"ok"}, template
+
+
+@pytest.mark.skipif(not HAS_NVRTC, reason="NVRTC is not installed")
+def test_source_that_nothing_declares_must_compile_only_where_it_says_how(tmp_path: Path) -> None:
+    folder = begin(tmp_path / "mine")
+    (folder / "kernels" / "left_over.cu").write_text("__global__ void f(ELEMENT* x) {}\n")
+    found = {check.subject: check for check in validate(folder, devices=()).checks}
+    assert found["kernel left_over.cu"].status is Status.SKIPPED
+    (folder / "kernels" / "left_over.cu").write_text("// variants: ELEMENT=flaot\n__global__ void f(ELEMENT* x) {}\n")
+    assert "flaot" in " ".join(failures(validate(folder, devices=())))

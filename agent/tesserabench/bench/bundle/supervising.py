@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tesserabench.bench.bundle.checks import Check, Status
 from tesserabench.bench.bundle.compiling import ARCHITECTURES
-from tesserabench.bench.bundle.validation import Check, Status
 
 CHILD = "tesserabench.bench.bundle.child"
 _PATIENCE_SECONDS = 10.0

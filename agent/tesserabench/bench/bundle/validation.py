@@ -2,24 +2,22 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tesserabench.bench.bundle.compiling import ARCHITECTURES, CompileError, compile_source, nvrtc
+from tesserabench.bench.bundle.checks import Check, Status, check, every_case
+from tesserabench.bench.bundle.compiling import ARCHITECTURES
 from tesserabench.bench.bundle.declared import Declared, DeclaredKernel
-from tesserabench.bench.bundle.declared_benchmark import benchmark_of
-from tesserabench.bench.bundle.expression import ExpressionError
+from tesserabench.bench.bundle.kernel_checks import compiled
 from tesserabench.bench.bundle.loading import Bundle, load_bundle
-from tesserabench.bench.bundle.manifest import Manifest, read_manifest
-from tesserabench.bench.bundle.sources import cuda_source
+from tesserabench.bench.bundle.manifest import read_manifest
 from tesserabench.bench.case import Case
 from tesserabench.bench.definition import Benchmark
 from tesserabench.bench.device import device_kind
 from tesserabench.bench.errors import BenchError, BundleError
-from tesserabench.bench.kernels import parse
 from tesserabench.bench.local import run_locally
 from tesserabench.bench.plan import MeasureOptions
 from tesserabench.bench.vocabulary import DeviceKind, Outcome, Tier
@@ -37,32 +35,6 @@ MOST_CASES = 6
 """Cases of a benchmark that are run, the smallest of the smoke tier."""
 
 
-class Status(StrEnum):
-    """What became of a check."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at: what, how it ended, and where and why when it failed or was left out."""
-
-    subject: str
-    status: Status
-    message: str = ""
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the check as JSON types."""
-        return {name: str(value) for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Check":
-        """Read what `to_dict` wrote."""
-        return cls(subject=str(data["subject"]), status=Status(data["status"]), message=str(data.get("message", "")))
-
-
 def examine(
     folder: Path, *, devices: Sequence[str] = ("cpu",), architectures: Sequence[str] = ARCHITECTURES
 ) -> Iterator[Check]:
@@ -77,37 +49,16 @@ def examine(
     declared = {f"{manifest.name}/{item.name}": item for item in manifest.declared}
     for suite in bundle.registry.suites():
         for benchmark in suite.benchmarks:
-            yield _check(f"{benchmark.name}: cases and formulas", lambda item=benchmark: _formulas(item))
+            yield check(f"{benchmark.name}: cases and formulas", partial(_formulas, benchmark))
             if benchmark.name in declared:
                 yield from _declared(declared[benchmark.name], benchmark)
-    yield from _kernels(manifest, architectures)
+    yield from compiled(manifest, architectures)
     for device in devices:
         yield from _runs(bundle, device)
 
 
-def _check(subject: str, look: Any) -> Check:
-    try:
-        message = look()
-    except (BenchError, ExpressionError, CompileError) as error:
-        return Check(subject=subject, status=Status.FAILED, message=str(error))
-    except Exception as error:  # noqa: BLE001 - a formula in Python may raise anything
-        return Check(subject=subject, status=Status.FAILED, message=f"{type(error).__name__}: {error}")
-    return Check(subject=subject, status=Status.PASSED, message=message)
-
-
-def _every_case(benchmark: Benchmark) -> list[Case]:
-    found = [
-        case
-        for kind in benchmark.devices
-        for tier in Tier
-        if benchmark.in_tier(tier, kind)
-        for case in benchmark.cases(tier, kind)
-    ]
-    return list(dict.fromkeys(found))
-
-
 def _formulas(benchmark: Benchmark) -> str:
-    cases = _every_case(benchmark)
+    cases = every_case(benchmark)
     if not cases:
         raise BundleError(f"{benchmark.name} has no case in any tier; give its parameters values")
     for case in cases:
@@ -124,9 +75,9 @@ def _formulas(benchmark: Benchmark) -> str:
 
 
 def _declared(declared: Declared, benchmark: Benchmark) -> Iterator[Check]:
-    cases = _every_case(benchmark)
+    cases = every_case(benchmark)
     kernels = [declared.kernel, *([declared.reference_kernel] if declared.reference_kernel else [])]
-    yield _check(f"{benchmark.name}: launch shape", lambda: _launch_shapes(kernels, cases))
+    yield check(f"{benchmark.name}: launch shape", lambda: _launch_shapes(kernels, cases))
     if declared.reference:
         yield _reference(declared, benchmark.name, cases)
 
@@ -167,97 +118,7 @@ def _reference(declared: Declared, name: str, cases: list[Case]) -> Check:
                 raise BundleError(f"the reference of {output!r} is not finite everywhere in {smallest.id}")
         return f"finite, of the right shape in {smallest.id}"
 
-    return _check(subject, look)
-
-
-def _kernels(manifest: Manifest, architectures: Sequence[str]) -> Iterator[Check]:
-    folder = manifest.folder / manifest.kernels
-    binding = nvrtc()
-    sources = sorted(folder.rglob("*.cu")) if folder.is_dir() else []
-    try:
-        jobs = [*_declared_builds(manifest, folder), *_free_builds(manifest, folder, sources)]
-    except BundleError as error:
-        yield Check(subject="kernels: definitions", status=Status.FAILED, message=str(error))
-        return
-    if binding is None and jobs:
-        message = "NVRTC is not installed here; install tesserabench[cuda13] to compile without a GPU"
-        yield Check(subject="kernels: compile", status=Status.SKIPPED, message=message)
-        return
-    for job in jobs:
-        yield _check(job.subject, lambda job=job: job.compile(binding, architectures))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Build:
-    """A source with its definitions, to be compiled; `function` is empty where any will do."""
-
-    path: Path
-    root: Path
-    function: str
-    options: tuple[str, ...]
-
-    @property
-    def subject(self) -> str:
-        words = [self.path.relative_to(self.root).as_posix(), *(word for word in self.options if word[:2] == "-D")]
-        return f"kernel {' '.join(words)}"
-
-    def compile(self, binding: Any, architectures: Sequence[str]) -> str:
-        source = cuda_source(self.path, root=self.root)
-        for architecture in architectures:
-            try:
-                found = compile_source(
-                    binding, source, name=self.path.name, options=self.options, architecture=architecture
-                )
-            except CompileError as error:
-                raise CompileError(f"for sm_{architecture}: {error}") from None
-            if self.function and self.function not in found:
-                raise CompileError(
-                    f"has no kernel {self.function!r}; it has: {', '.join(found) or 'none'} "
-                    '(declare it extern "C" __global__, or its name is mangled)'
-                )
-        return f"sm_{' sm_'.join(architectures)}"
-
-
-def _declared_builds(manifest: Manifest, folder: Path) -> list[_Build]:
-    found: dict[_Build, None] = {}
-    for declared in manifest.declared:
-        points = [case.params for case in _cases_of(declared, manifest)]
-        for kernel in filter(None, (declared.kernel, declared.reference_kernel)):
-            for params in points:
-                try:
-                    defines = kernel.definitions(params)
-                except ExpressionError as error:
-                    raise declared.table.error("defines", str(error)) from None
-                options = (*kernel.options, *(f"-D{name}={value}" for name, value in sorted(defines.items())))
-                path = folder / kernel.source
-                found[_Build(path=path, root=folder, function=kernel.function, options=options)] = None
-    return list(found)
-
-
-def _cases_of(declared: Declared, manifest: Manifest) -> list[Case]:
-    return _every_case(benchmark_of(declared, manifest))
-
-
-def _free_builds(manifest: Manifest, folder: Path, sources: list[Path]) -> list[_Build]:
-    """Sources that only Python names: compiled as their first lines say (`// variants: NAME=VALUE,VALUE`)."""
-    declared = {
-        (folder / kernel.source).resolve()
-        for item in manifest.declared
-        for kernel in (item.kernel, item.reference_kernel)
-        if kernel is not None
-    }
-    found: list[_Build] = []
-    for path in sources:
-        if path.resolve() in declared:
-            continue
-        try:
-            variants = parse(path.stem, path.read_text(encoding="utf-8"), lambda _: "").variants
-        except (ValueError, OSError) as error:
-            raise BundleError(str(error), place=str(path)) from None
-        for variant in variants:
-            options = tuple(f"-D{name}={value}" for name, value in sorted(variant.items()))
-            found.append(_Build(path=path, root=folder, function="", options=options))
-    return found
+    return check(subject, look)
 
 
 def _runs(bundle: Bundle, device: str) -> Iterator[Check]:

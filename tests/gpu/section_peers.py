@@ -94,12 +94,20 @@ PEERS = (
     Peer(
         name="flash attention forward",
         suite="attention",
-        include=r"^attention/flash\[",
-        overrides={},
+        include=r"^attention/flash\[.*causal=false",
+        overrides={"flash.batch": "4", "flash.heads": "16", "flash.kv_heads": "16", "flash.length": "4096"}
+        | {"flash.head_dim": "128", "flash.dtype": "bfloat16"},
         theirs=_attention,
         mode="cold",
     ),
-    Peer(name="softmax", suite="norm", include=r"softmax\[", overrides={}, theirs=_softmax, mode="cold"),
+    Peer(
+        name="softmax of 8192 x 4096",
+        suite="norm",
+        include=r"^norm/softmax\[",
+        overrides={"softmax.rows": "8192", "softmax.columns": "4096", "softmax.dtype": "float32"},
+        theirs=_softmax,
+        mode="cold",
+    ),
     Peer(
         name="launch and synchronise",
         suite="latency",

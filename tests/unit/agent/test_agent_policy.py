@@ -140,3 +140,52 @@ def test_catalogue_tells_what_runs_on_the_devices_of_this_host() -> None:
     assert matmul.parameters["dtype"].values
     assert "cpu" in matmul.devices
     assert installed_suites(set()) == ()
+
+
+def a_duet(tier: run_pb2.Tier.ValueType = run_pb2.TIER_SMOKE, **overrides: str) -> RunSpec:
+    told = [run_pb2.ParameterOverride(parameter=name, value=value) for name, value in overrides.items()]
+    spec = RunSpec(suite="memory", tier=tier, seed=7, include=["memory/copy"], duet=run_pb2.Duet(overrides=told))
+    spec.drill["memory/copy"] = 1.05
+    return spec
+
+
+def test_a_comparison_of_arms_has_pairs_a_null_control_and_five_workers_at_least() -> None:
+    plan = plan_attempt(NAME, a_duet(n="65536"), "simulated", require_idle=True)
+    assert [duet.order.value for duet in plan.duets] == ["ab", "ba", "ba", "ab", "ab"]
+    assert [duet.seed for duet in plan.duets] == [7, 8, 9, 10, 11]
+    *compared, control = plan.duets[0].pairs
+    assert {pair.b.params["n"] for pair in compared} == {65536}
+    assert control.control
+    assert plan.case_count == 5 * 2 * len(plan.duets[0].pairs)
+    assert plan.programmes[1].arm_order == "ba"
+    assert "duet" in plan.programmes[1].order(plan.programmes[1].wanted)
+
+
+def test_a_comparison_without_parameters_is_a_null_control_as_a_whole() -> None:
+    plan = plan_attempt(NAME, a_duet(run_pb2.TIER_NIGHTLY), "simulated", require_idle=True)
+    assert len(plan.duets) == 10
+    assert all(pair.a == pair.b and not pair.control for pair in plan.duets[0].pairs)
+
+
+def test_parameters_that_change_nothing_are_refused() -> None:
+    with pytest.raises(AttemptRefused, match="no case of arm A has a parameter 'tile'"):
+        plan_attempt(NAME, a_duet(tile="8"), "simulated", require_idle=True)
+
+
+def test_what_a_lost_worker_leaves_of_a_pair_is_given_up_with_it() -> None:
+    programme = plan_attempt(NAME, a_duet(n="65536"), "simulated", require_idle=True).programmes[0]
+    pair = programme.plan.cases[0].id
+    first = [key for key in programme.wanted if key[1] == pair]
+    struck = programme.struck(pair, programme.wanted)
+    # The control is arm A's case too.
+    assert set(first) < set(struck)
+    assert programme.orphans(struck) == ()
+    assert len(programme.orphans(struck[1:])) == 1
+    rest = [key for key in programme.wanted if key not in struck]
+    assert len(rest) + len(struck) == len(programme.wanted)
+
+
+def test_the_determinism_check_reaches_the_plan() -> None:
+    spec = RunSpec(suite="memory", tier=run_pb2.TIER_SMOKE, determinism_launches=20)
+    plan = plan_attempt(NAME, spec, "simulated", require_idle=True).trials[0]
+    assert plan.options.determinism_launches == 20

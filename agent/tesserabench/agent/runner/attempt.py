@@ -75,12 +75,12 @@ class Attempt:
         spec, settings, watch = self._assignment.spec, self._station.settings, self._station.watch
         placement, facts = await watch.placement(device), await watch.facts(device)
         case_limit = spec.case_timeout.ToNanoseconds() / 1e9 if spec.HasField("case_timeout") else None
-        for number, trial_plan in enumerate(plan.trials):
+        for number, programme in enumerate(plan.programmes):
             flags = await self._station.await_ready(device, self._report_wait)
             async with watch.clocks(device) as clock_policy:
                 order = TrialOrder(
                     number=number,
-                    plan=trial_plan,
+                    programme=programme,
                     device=device,
                     device_spec=device_spec,
                     environment=self._station.environment(folder, device),
@@ -91,7 +91,8 @@ class Attempt:
                     facts=facts,
                     placement=placement,
                     clock_policy=clock_policy,
-                    retries=settings.cooling.retries,
+                    # A pair that was throttled is one worker less: half of it cannot be measured again by itself.
+                    retries=0 if programme.duet else settings.cooling.retries,
                     cooldown_seconds=settings.cooling.pause_seconds,
                     memory_bytes=settings.worker_memory_bytes,
                     flags=flags,

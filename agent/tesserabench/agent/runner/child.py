@@ -106,17 +106,15 @@ def run(order: dict[str, Any], observer: PipeObserver) -> None:
         DeviceUnavailable,
         ScenarioError,
         SelectionError,
-        TrialPlan,
-        measure_trial,
         open_device,
     )
     from tesserabench.bench.codec import encode  # noqa: PLC0415 - see above
+    from tesserabench.bench.duet.worker import measure_order  # noqa: PLC0415 - see above
 
     try:
-        plan = TrialPlan.from_dict(order["plan"])
         with open_device(order["device"]) as device:
             observer.send("opened", device=encode(device.info), state=encode(device.state()))
-            result = measure_trial(plan, device, observer=observer)
+            result = measure_order(order, device, observer)
             observer.send("result", result=result.without_measurements().to_dict(), state=encode(device.state()))
     except (SelectionError, DeviceUnavailable, ScenarioError) as error:
         observer.send("failed", outcome="unsupported", reason=str(error))

@@ -17,7 +17,7 @@ from tesserabench.agent.runner.station import CONTENDED
 from tesserabench.agent.runner.trial_log import TrialLog, TrialOrder
 from tesserabench.agent.runner.verdict import HEAT, Pauses
 from tesserabench.agent.runner.watch import DeviceWatch
-from tesserabench.bench import BenchError, Case, Measurement, Outcome, TrialHeader, TrialPlan
+from tesserabench.bench import BenchError, Measurement, Outcome, TrialHeader
 
 # After so many workers in a row that brought no result of their own, the device is taken for broken.
 _FRUITLESS_WORKERS = 3
@@ -89,15 +89,19 @@ class Trial:
             progress = len(left) < len(remaining) or bool(self.log.retrying)
             fruitless = 0 if progress else fruitless + 1
             if end.case is not None:
-                await self.log.give_up(end.case, end.outcome, end.reason)
-                self._report("", "")
+                self._count(await self.log.give_up(end.case, end.outcome, end.reason))
+            self._count(await self.log.give_up_orphans(end.reason))
             # Nothing is to be hoped for when the device is gone, or when a worker does not even come to a case.
             stuck = end.case is None and not progress
             if stuck or end.outcome is Outcome.DEVICE_LOST or fruitless >= _FRUITLESS_WORKERS:
                 for case in self.log.remaining:
-                    await self.log.give_up(case.id, end.outcome, f"not measured: {end.reason}")
-                    self._report("", "")
+                    self._count(await self.log.give_up(case.id, end.outcome, f"not measured: {end.reason}"))
         return problems
+
+    def _count(self, results: int) -> None:
+        """Report so many results."""
+        for _ in range(results):
+            self._report("", "")
 
     async def _cool_down(self, pauses: Pauses) -> None:
         """Wait after a throttled case, at most ten seconds, until no heat holds the clocks down any more."""
@@ -118,10 +122,9 @@ class Trial:
         """Have one worker measure what remains, and say how it ended."""
         order = self._order
         started_at = asyncio.get_running_loop().time()
-        plan = _rest_of(order.plan, self.log.remaining)
         launch = Launch(
             order={
-                "plan": plan.to_dict(),
+                **order.programme.order(self.log.left),
                 "device": order.device_spec,
                 "processors": order.placement.processors,
                 "numa_node": order.placement.numa_node,
@@ -169,13 +172,6 @@ class Trial:
     def order(self) -> TrialOrder:
         """What was ordered."""
         return self._order
-
-
-def _rest_of(plan: TrialPlan, cases: tuple[Case, ...]) -> TrialPlan:
-    """The plan for some of its cases; a drill may only name what is in a plan."""
-    present = {case.benchmark for case in cases}
-    drill = {name: factor for name, factor in plan.options.drill.items() if name in present}
-    return replace(plan, cases=cases, options=replace(plan.options, drill=drill))
 
 
 class _OutOfMemoryError(Exception):

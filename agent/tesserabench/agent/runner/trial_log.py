@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from tesserabench.agent.runner import translation
 from tesserabench.agent.runner.capture import Lines
+from tesserabench.agent.runner.programme import Key, Programme, key_of
 from tesserabench.agent.runner.recorder import Recorder
 from tesserabench.agent.runner.verdict import Judge, Judged, own_window
 from tesserabench.agent.runner.watch import DeviceWatch, Facts, Placement, Throttling, Track
@@ -21,7 +22,6 @@ from tesserabench.bench import (
     Mode,
     Outcome,
     TrialHeader,
-    TrialPlan,
     device_kind,
     find_benchmark,
 )
@@ -44,7 +44,7 @@ class TrialOrder:
     """
 
     number: int
-    plan: TrialPlan
+    programme: Programme
     device: Device
     device_spec: str
     environment: Mapping[str, str]
@@ -75,7 +75,8 @@ class TrialLog:
 
     def __init__(self, order: TrialOrder, recorder: Recorder, watch: DeviceWatch) -> None:
         self._order, self._recorder, self._watch = order, recorder, watch
-        self._remaining: dict[str, Case] = {case.id: case for case in order.plan.cases}
+        self._remaining: dict[Key, Case] = order.programme.wanted
+        self._total = len(self._remaining)
         self._judge = Judge(order.retries)
         self._device_info: Mapping[str, Any] = {}
         self._placed = Placement()
@@ -103,13 +104,18 @@ class TrialLog:
 
     @property
     def remaining(self) -> tuple[Case, ...]:
-        """The cases without a result."""
+        """The cases without a result, once for each arm."""
         return tuple(self._remaining.values())
+
+    @property
+    def left(self) -> frozenset[Key]:
+        """What has no result yet."""
+        return frozenset(self._remaining)
 
     @property
     def any_sustained(self) -> bool:
         """Whether a case is measured at power equilibrium, so that its energy is wanted."""
-        return any(self._mode_of(case) is Mode.SUSTAINED for case in self._remaining)
+        return any(self._mode_of(case) is Mode.SUSTAINED for case in self._remaining.values())
 
     def opened(self, message: Mapping[str, Any]) -> None:
         """A worker has opened the device."""
@@ -149,8 +155,9 @@ class TrialLog:
             trial=order.number,
             device=translation.device_to_wire(order.device, self._device_info),
             pid=self.pid,
-            case_count=len(order.plan.cases),
-            seed=order.plan.seed,
+            case_count=self._total,
+            seed=order.programme.plan.seed,
+            arm_order=order.programme.arm_order,
             state=self.before,
             clock_policy=order.clock_policy,
             processors=self._placed.processors,
@@ -163,14 +170,15 @@ class TrialLog:
 
     async def measured(self, measurement: Measurement) -> bool:
         """Write what a case gave; False when it was throttled and is to be measured again, so that nothing was."""
-        case = self._remaining[measurement.case.id]
+        key = key_of(measurement)
+        case = self._remaining[key]
         await self.start()
         judged = await self._judged(measurement)
         if judged.again:
             self.retrying.add(case.id)
             return False
         measurement = judged.measurement
-        position = len(self._order.plan.cases) - len(self._remaining)
+        position = self._total - len(self._remaining)
         result = translation.result_to_wire(measurement, self._header, position, retried=judged.retried)
         result.flags.extend(flag for flag in (*judged.flags, *self._order.flags) if flag not in result.flags)
         if self.restarted:
@@ -179,7 +187,7 @@ class TrialLog:
         result.throttle_fractions.update(judged.throttling.fractions)
         result.measurements.extend(translation.metric_to_wire(value) for value in judged.metrics)
         await self._recorder.case_finished(self._order.number, result)
-        del self._remaining[case.id]
+        del self._remaining[key]
         self.outcomes[measurement.outcome] += 1
         if measurement.sampling is not None:
             self._measured_seconds += measurement.sampling.elapsed_seconds
@@ -188,7 +196,7 @@ class TrialLog:
     async def _judged(self, measurement: Measurement) -> Judged:
         """A result in the light of what the device did meanwhile."""
         begin, end = measurement.measuring_monotonic_ns, measurement.measured_monotonic_ns
-        window = own_window(measurement)
+        window = own_window(measurement) if self._order.device.kind == "simulated" else None
         if window is None and self.track is not None and begin is not None and end is not None:
             window = await self.track.window(begin, end)
         if measurement.outcome in {Outcome.DEVICE_ERROR, Outcome.DEVICE_LOST}:
@@ -214,21 +222,29 @@ class TrialLog:
                 self._watch.finding(self._order.device, "xid", sentence)
         return outcome, reason
 
-    async def give_up(self, case: str, outcome: Outcome, reason: str) -> None:
-        """Write that a case gave nothing, unless it has a result."""
-        if case in self._remaining:
-            plan = self._order.plan
-            await self.measured(
-                Measurement(
-                    case=self._remaining[case], mode=self._mode_of(case), outcome=outcome, reason=reason, seed=plan.seed
-                )
-            )
+    async def give_up(self, case: str, outcome: Outcome, reason: str) -> int:
+        """Write that a case, and what belongs to it, gave nothing, unless it has a result; how many results that is."""
+        programme = self._order.programme
+        struck = programme.struck(case, self._remaining)
+        for arm, case_id in struck:
+            found = self._remaining[arm, case_id]
+            mode, seed = self._mode_of(found), programme.plan.seed
+            await self.measured(Measurement(case=found, mode=mode, outcome=outcome, reason=reason, seed=seed, arm=arm))
+        return len(struck)
 
-    def _mode_of(self, case: str) -> Mode:
+    async def give_up_orphans(self, reason: str) -> int:
+        """Write that sides of pairs whose other side is lost gave nothing; how many that is."""
+        return sum(
+            [
+                await self.give_up(case, Outcome.INTERRUPTED, f"the other arm of the pair was lost: {reason}")
+                for _, case in self._order.programme.orphans(self._remaining)
+            ]
+        )
+
+    def _mode_of(self, case: Case) -> Mode:
         """The mode that the plan names, else the benchmark's own."""
         kind = device_kind(self._order.device_spec)
-        found = find_benchmark(self._remaining[case].benchmark)
-        return self._order.plan.mode or found.default_mode(kind)
+        return self._order.programme.plan.mode or find_benchmark(case.benchmark).default_mode(kind)
 
     async def printed(self, lines: tuple[Lines, ...], *, last: bool) -> None:
         """Write what a worker printed. Before `TrialStarted` only the `last` lines make it be written."""

@@ -9,7 +9,7 @@ Why and how: docs/guide/measuring.md; how often it errs: tests/bench/bench_duet.
 """
 
 from tesserabench.bench.duet.arms import Arm, plan_duet
-from tesserabench.bench.duet.plan import ArmName, ArmOrder, DuetPlan, Pair
+from tesserabench.bench.duet.plan import ArmName, ArmOrder, DuetPlan, Pair, of_worker, pairs_of_overrides, with_control
 from tesserabench.bench.duet.process import Limits, WorkerEnd, WorkerOrder, run_worker
 from tesserabench.bench.duet.result import ControlResult, DuetResult, PairResult, PairVerdict, WorkerPair
 from tesserabench.bench.duet.session import DuetObserver, SilentDuetObserver, compare_locally
@@ -31,6 +31,9 @@ __all__ = [
     "WorkerOrder",
     "WorkerPair",
     "compare_locally",
+    "of_worker",
+    "pairs_of_overrides",
     "plan_duet",
     "run_worker",
+    "with_control",
 ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tesserabench.bench.measurement import Measurement, TrialHeader, TrialResult
     from tesserabench.bench.registry import Registry
     from tesserabench.bench.vocabulary import Phase
+    from tesserabench.bench.watch import Observer
 
 _PR_SET_PDEATHSIG = 1
 
@@ -82,13 +83,14 @@ def run(order: Mapping[str, Any], observer: PipeObserver) -> None:
     try:
         with open_device(order["device"], threads=order.get("threads")) as device:
             observer.send("opened", device=encode(device.info))
-            result = _measure(order, device, observer)
+            result = measure_order(order, device, observer)
             observer.send("result", result=result.without_measurements().to_dict())
     except (SelectionError, DeviceUnavailable, ScenarioError, BundleError, RegistrationError) as error:
         observer.send("failed", outcome="unsupported", reason=str(error))
 
 
-def _measure(order: Mapping[str, Any], device: "Device", observer: PipeObserver) -> "TrialResult":
+def measure_order(order: Mapping[str, Any], device: "Device", observer: "Observer") -> "TrialResult":
+    """Measure what an order says on an open device; raise a SelectionError when it cannot be meant."""
     from tesserabench.bench.duet.interleave import measure_duet  # noqa: PLC0415 - NumPy, see `run`
     from tesserabench.bench.duet.plan import DuetPlan  # noqa: PLC0415 - see above
     from tesserabench.bench.plan import TrialPlan  # noqa: PLC0415 - see above

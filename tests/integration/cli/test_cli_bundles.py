@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import click
 import pytest
 from support.tbctl import Tbctl
+from tesserabench.cli.suite_names import complete_benchmarks, complete_suites, complete_words
 
 
 @pytest.fixture
@@ -28,6 +30,33 @@ def test_bundle_is_begun_validated_listed_and_measured(tbctl: Tbctl, home: Path)
     assert "ceiling copy: " in said.out
     raw = json.loads((home / "raw.json").read_text())
     assert len(raw["header"]["environment"]["facts"]["bundle.digest"]) == 64
+
+
+def test_bundle_says_how_it_wants_to_be_measured(tbctl: Tbctl, home: Path) -> None:
+    tbctl("bench", "new", "mine")
+    manifest = home / "mine" / "tesserabench.toml"
+    defaults = '[defaults]\ntier = "regression"\ntarget = 0.07\nbudget_seconds = 1\n\n[[benchmark]]'
+    manifest.write_text(manifest.read_text().replace("[[benchmark]]", defaults, 1))
+    words = ("bench", "run", "./mine", "--device", "simulated", "-o", "json")
+    by_bundle, typed = (
+        json.loads(tbctl(*words).out),
+        json.loads(tbctl(*words, "--tier", "smoke", "--target", "0.2").out),
+    )
+    assert (by_bundle["header"]["tier"], by_bundle["measurements"][0]["sampling"]["target"]) == ("regression", 0.07)
+    assert (typed["header"]["tier"], typed["measurements"][0]["sampling"]["target"]) == ("smoke", 0.2)
+
+
+def test_suites_and_benchmarks_are_completed(tbctl: Tbctl, home: Path) -> None:
+    tbctl("bench", "new", "mine")
+    context, option = click.Context(click.Command("run")), click.Option(["--x"])
+    found = [item.value for item in complete_suites(context, option, "m")]
+    assert "memory" in found
+    assert [item.value for item in complete_suites(context, option, "")][-1] == "./mine"
+    context.params["suite"] = "./mine"
+    assert [item.value for item in complete_benchmarks(context, option, "")] == ["saxpy"]
+    context.params["suite"] = "./nowhere"
+    assert complete_benchmarks(context, option, "") == []
+    assert [item.value for item in complete_words(context, option, "low")] == ["low_clock"]
 
 
 def test_invalid_bundle_ends_with_12_and_says_where(tbctl: Tbctl, home: Path) -> None:

@@ -6,14 +6,14 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
 from tesserabench.bench.bundle.declared_benchmark import benchmark_of
-from tesserabench.bench.bundle.manifest import FILE_NAME, Manifest, read_manifest
+from tesserabench.bench.bundle.manifest import FILE_NAME, Defaults, Manifest, read_manifest
 from tesserabench.bench.bundle.sources import digest_of
 from tesserabench.bench.errors import BundleError, RegistrationError
 from tesserabench.bench.registry import INSTALLED, Registry, collecting, nearest
@@ -36,6 +36,7 @@ class Bundle:
     """SHA-256 over its files, see `digest_of`; part of the environment of every trial."""
     folder: Path
     registry: Registry
+    defaults: Defaults = field(default_factory=Defaults)
 
     @property
     def suites(self) -> tuple[str, ...]:
@@ -65,7 +66,8 @@ def load_bundle(path: Path | str) -> Bundle:
         for module in manifest.modules:
             _import(package, module, manifest)
     _require_benchmarks(registry, str(folder / FILE_NAME))
-    return _bundle(manifest.name, manifest.summary, manifest.version, folder, registry)
+    found = _bundle(manifest.name, manifest.summary, manifest.version, folder, registry)
+    return replace(found, defaults=manifest.defaults)
 
 
 def installed_bundles() -> tuple[str, ...]:

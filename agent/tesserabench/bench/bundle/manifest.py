@@ -10,15 +10,25 @@ from tesserabench.bench.bundle.places import lines_of
 from tesserabench.bench.bundle.table import Source, Table
 from tesserabench.bench.environment import engine_version
 from tesserabench.bench.errors import BundleError
+from tesserabench.bench.vocabulary import Tier
 
 FILE_NAME = "tesserabench.toml"
 SCHEMA_VERSION = 1
 
-_FIELDS = ("schema", "name", "summary", "version", "modules", "kernels", "requires", "benchmark")
+_FIELDS = ("schema", "name", "summary", "version", "modules", "kernels", "requires", "defaults", "benchmark")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _REQUIREMENT = re.compile(r"(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)")
 _MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """How a bundle is measured when nobody says otherwise; None leaves it to the engine."""
+
+    tier: Tier | None = None
+    target: float | None = None
+    budget_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +42,7 @@ class Manifest:
     modules: tuple[str, ...]
     kernels: str
     """Folder of the CUDA sources, relative to the bundle."""
+    defaults: "Defaults"
     declared: tuple[Declared, ...]
     root: Table
 
@@ -62,6 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
         version=table.text("version", ""),
         modules=modules,
         kernels=table.text("kernels", "."),
+        defaults=_defaults(table.table("defaults")),
         declared=tuple(read_declared(item) for item in table.tables("benchmark")),
         root=table,
     )
@@ -90,6 +102,15 @@ def _parse(path: Path) -> Table:
     except RecursionError:
         raise BundleError("is nested too deeply", place=str(path)) from None
     return Table(Source(name=str(path), lines=lines_of(text)), (), data)
+
+
+def _defaults(table: Table) -> Defaults:
+    table.allow(("tier", "target", "budget_seconds"))
+    return Defaults(
+        tier=Tier(table.choice("tier", tuple(Tier), Tier.SMOKE)) if "tier" in table else None,
+        target=table.positive("target"),
+        budget_seconds=table.positive("budget_seconds"),
+    )
 
 
 def _check_requires(table: Table) -> None:

@@ -66,6 +66,15 @@ class Table:
             raise self.error(key, f"is {value!r}; it must be a whole number of at least {least}")
         return value
 
+    def positive(self, key: str) -> float | None:
+        """Return a number above zero, or None where it is left out."""
+        value = self.data.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise self.error(key, f"is {value!r}; it must be a number above zero")
+        return float(value)
+
     def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return a list of texts; a single text counts as a list of one."""
         value = self.data.get(key, default)

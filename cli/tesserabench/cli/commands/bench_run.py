@@ -32,7 +32,7 @@ _selection = options(
     click.option(
         "--device", default="cpu", show_default=True, metavar="KIND", help="cpu, cuda, cuda:1 or simulated[:SCENARIO]."
     ),
-    click.option("--tier", type=click.Choice(TIERS), default="smoke", show_default=True, help="How much of the suite."),
+    click.option("--tier", type=click.Choice(TIERS), help="How much of the suite. Default: the bundle's, else smoke."),
     click.option(
         "--set", "overrides", multiple=True, metavar="BENCH.PARAM=VALUE", help="Another value of a parameter."
     ),
@@ -144,14 +144,14 @@ def run_command(context: CommandContext, suite: str, **values: Any) -> Ending:
 def _measure(library: Any, found: FoundSuite, typed: Texts, observer: "_Progress") -> list[Any]:
     plan = library.plan_trial(
         found.name,
-        tier=typed.text("tier"),
+        tier=_tier(found, typed),
         device_kind=library.device_kind(typed.text("device")),
         overrides=dict(parse_pair(text, form="--set BENCH.PARAM=VALUE") for text in typed.many("overrides")),
         include=_joined(typed.many("include")),
         exclude=_joined(typed.many("exclude")),
         seed=typed.get("seed"),
         mode=typed.get("mode"),
-        options=_options(library, typed),
+        options=_options(library, found, typed),
         registry=found.registry,
     )
     device, threads = typed.text("device"), typed.get("threads")
@@ -170,11 +170,17 @@ def _measure(library: Any, found: FoundSuite, typed: Texts, observer: "_Progress
         return [library.measure_trial(plan, opened, observer=observer, registry=found.registry)]
 
 
-def _options(library: Any, typed: Texts) -> Any:
-    """The tier's options, with what was typed in their place."""
+def _tier(found: FoundSuite, typed: Texts) -> str:
+    of_bundle = None if found.bundle is None else found.bundle.defaults.tier
+    return typed.text("tier") or str(of_bundle or "smoke")
+
+
+def _options(library: Any, found: FoundSuite, typed: Texts) -> Any:
+    """The tier's options, with the bundle's and then what was typed in their place."""
+    defaults = None if found.bundle is None else found.bundle.defaults
     given = {
-        "target": typed.get("target"),
-        "budget_seconds": typed.get("budget"),
+        "target": typed.get("target") or (defaults and defaults.target),
+        "budget_seconds": typed.get("budget") or (defaults and defaults.budget_seconds),
         "flush": typed.get("flush"),
         "backend": None if typed.get("backend") is None else library.Backend(typed.text("backend")),
         "determinism_launches": typed.get("determinism"),
@@ -182,7 +188,7 @@ def _options(library: Any, typed: Texts) -> Any:
         "drill": dict(drill_factors(typed.many("drills"))),
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    return replace(library.MeasureOptions.for_tier(typed.text("tier")), **chosen)
+    return replace(library.MeasureOptions.for_tier(_tier(found, typed)), **chosen)
 
 
 def _joined(patterns: tuple[str, ...]) -> str | None:

@@ -52,6 +52,18 @@ def test_multiprocessor_that_missed_a_stamp_is_left_out() -> None:
     assert interpret(stamps, 1.0, 0).clock_hz == pytest.approx([1.98e9] * 2, rel=1e-3)
 
 
+def test_samples_may_be_seen_by_different_multiprocessors() -> None:
+    stamps = rows([0, 200_000], [100_000, 300_000], mhz=[1980, 1980])
+    stamps[0, :, 0] = 0
+    stamps[1, :, (2, 4)] = 0
+    assert interpret(stamps, 1.0, 0).clock_hz == pytest.approx([1.98e9] * 2, rel=1e-3)
+    stamps[1, 1, 0] = 0
+    stamps[1, 1, 2] = 9, EPOCH_NS
+    told = interpret(stamps, 1.0, 0)
+    assert told.clock_hz == ()
+    assert len(told.begin_ns) == 2
+
+
 def test_no_stamps_tell_nothing() -> None:
     assert interpret(np.zeros((3, 2, 4, 2), dtype=np.uint64), 1.0, 0) == ((), (), ())
 

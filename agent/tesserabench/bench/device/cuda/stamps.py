@@ -7,11 +7,15 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Times = npt.NDArray[np.int64]
+
 WINDOW_STEPS = 500
 """A clock is taken over at least this many steps of the device's nanosecond counter: an error of at most 0.4 %."""
 TIMER_READINGS = 4096
 LEAST_STEPS = 200
 _THREADS = 32
+_BLOCKS_EACH = 2
+"""Blocks are spread over the multiprocessors before any gets a second one; twice as many miss none of them."""
 _CYCLES, _NANOSECONDS = 0, 1
 
 
@@ -34,7 +38,7 @@ class Stamps:
         self._slots = 2 * (device.info.processors or 1)
         self._rows = device.xp.zeros((2 * capacity, self._slots, 2), dtype="uint64")
         self._copy = device.xp.cuda.alloc_pinned_memory(int(self._rows.nbytes))
-        self._kernel, self._grid = device.service("stamp", "stamp"), (device.info.processors or 1,)
+        self._kernel, self._grid = device.service("stamp", "stamp"), (_BLOCKS_EACH * (device.info.processors or 1),)
         self._step_ns = device.timer_step_ns
         address, size = int(self._rows.data.ptr), self._slots * 16
         slots = np.uint32(self._slots)
@@ -71,39 +75,50 @@ def interpret(rows: "npt.NDArray[np.uint64]", step_ns: float, done_ns: int) -> T
     WINDOW_STEPS steps of the nanosecond counter gets the clock of a window around it that is as long; there are no
     clocks when all samples together are shorter than LEAST_STEPS.
     """
-    seen = (rows[..., _NANOSECONDS] != 0).all(axis=(0, 1))
-    if not seen.any():
+    kept = rows.astype(np.int64)
+    stamped = kept[..., _NANOSECONDS] != 0
+    if not stamped.any(axis=-1).all():
         return Told()
-    kept = rows[:, :, seen, :].astype(np.int64)
-    begins, ends = kept[:, 0, :, _NANOSECONDS].min(axis=1), kept[:, 1, :, _NANOSECONDS].max(axis=1)
-    clocks, windows = _clocks(kept, WINDOW_STEPS * step_ns)
-    good = (windows >= LEAST_STEPS * step_ns).all() and np.isfinite(clocks).all() and (clocks > 0).all()
+    never = np.iinfo(np.int64).max
+    begins = np.where(stamped[:, 0], kept[:, 0, :, _NANOSECONDS], never).min(axis=1)
+    ends = kept[:, 1, :, _NANOSECONDS].max(axis=1)
+    first, last = _windows(begins, ends, WINDOW_STEPS * step_ns)
+    good = (ends[last] - begins[first] >= LEAST_STEPS * step_ns).all()
     return Told(
-        clock_hz=tuple(float(clock) for clock in clocks) if good else (),
+        clock_hz=_clocks(kept[first, 0], kept[last, 1]) if good else (),
         begin_ns=tuple(int(begin) for begin in done_ns - (ends[-1] - begins)),
         span_ns=tuple(int(span) for span in ends - begins),
     )
 
 
-def _clocks(
-    rows: "npt.NDArray[np.int64]", least_ns: float
-) -> "tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]":
-    """Return each sample's clock in Hz, the median over the multiprocessors, and the windows they were taken over."""
-    samples = len(rows)
+def _windows(begins: "Times", ends: "Times", least_ns: float) -> "tuple[Times, Times]":
+    """Return the first and the last sample of each one's window: itself, or as many around it as last long enough."""
+    samples = len(begins)
     first, last = np.arange(samples), np.arange(samples)
     for _ in range(samples):
-        short = (rows[last, 1, 0, _NANOSECONDS] - rows[first, 0, 0, _NANOSECONDS]) < least_ns
+        short = ends[last] - begins[first] < least_ns
         if not short.any():
             break
-        first, last = (
-            np.where(short, np.maximum(first - 1, 0), first),
-            np.where(short, np.minimum(last + 1, samples - 1), last),
-        )
-    difference = rows[last, 1] - rows[first, 0]
-    nanoseconds = difference[..., _NANOSECONDS].astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rates = difference[..., _CYCLES] / nanoseconds * 1e9
-    return np.asarray(np.median(rates, axis=1), dtype=np.float64), nanoseconds.min(axis=1)
+        first = np.where(short, np.maximum(first - 1, 0), first)
+        last = np.where(short, np.minimum(last + 1, samples - 1), last)
+    return first, last
+
+
+def _clocks(begin: "Times", end: "Times") -> tuple[float, ...]:
+    """Return each sample's clock in Hz, the median over the multiprocessors that were stamped on both sides.
+
+    Nothing when there is a sample without such a multiprocessor.
+    """
+    both = (begin[..., _NANOSECONDS] != 0) & (end[..., _NANOSECONDS] > begin[..., _NANOSECONDS])
+    both &= end[..., _CYCLES] > begin[..., _CYCLES]
+    if not both.any(axis=-1).all():
+        return ()
+    difference = (end - begin).astype(np.float64)
+    rates = [
+        float(np.median(sample[seen, _CYCLES] / sample[seen, _NANOSECONDS]))
+        for sample, seen in zip(difference, both, strict=True)
+    ]
+    return tuple(1e9 * rate for rate in rates)
 
 
 def measure_step_ns(device: Any) -> float:

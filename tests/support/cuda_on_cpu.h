@@ -8,6 +8,7 @@
 // Not modelled: blocks that wait for other blocks, inline PTX (write `#ifndef CUDA_ON_CPU` around it), timing.
 // cuda_on_cpu::exchange(mask, value, received) is the warp operation to build others from, such as mma.
 #pragma once
+#include <csetjmp>
 #include <csignal>
 #include <cstdarg>
 #include <cstdint>
@@ -45,19 +46,27 @@ extern "C" char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")))
 
 namespace cuda_on_cpu {
 
-constexpr size_t STACK_BYTES = 192 << 10, LARGEST_VALUE = 64;
+// Stacks are no power of two apart, so that their tops do not compete for the same sets of the cache.
+constexpr size_t STACK_BYTES = (192 << 10) + 17 * 64, LARGEST_VALUE = 64;
 constexpr unsigned int MOST_THREADS = 1024, BARRIERS = 16, DYNAMIC_SHARED_BYTES = 228 << 10;
 enum class State { RUNNABLE, AT_BARRIER, AT_WARP, DONE };
 
+// What the lanes of one warp operation brought along; it is free again when all of them have read it.
+struct Meeting {
+    unsigned int readers;
+    alignas(16) unsigned char value[32][LARGEST_VALUE];
+};
+
 struct Fiber {
-    ucontext_t context;
+    ucontext_t context; // for its start; afterwards it is left and entered by `resume`, which asks nothing of the system
+    jmp_buf resume;
+    bool started;
     State state;
     uint3 index;
     unsigned int number, barrier, mask;
-    const char* operation;
     size_t size;
     alignas(16) unsigned char sent[LARGEST_VALUE];
-    alignas(16) unsigned char received[32][LARGEST_VALUE];
+    Meeting* meeting;
 };
 
 struct Barrier {
@@ -75,10 +84,11 @@ struct Fault { // what Python reads after a launch
 };
 
 static Fiber fibers[MOST_THREADS];
+static Meeting meetings[MOST_THREADS]; // as many for a warp as it has lanes: a lane waits for one at a time
 static Barrier barriers[BARRIERS];
 alignas(128) static unsigned char dynamic_bytes[DYNAMIC_SHARED_BYTES];
 static char* stacks;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static Fiber* self;
 static unsigned int threads, alive;
 static Fault* fault;
@@ -93,16 +103,30 @@ static unsigned int random_below(unsigned int limit)
     return (unsigned int)((random_state >> 33) % limit);
 }
 
+static void note(const char* format, va_list values)
+{
+    int used = snprintf(fault->text, sizeof(fault->text), "block (%u, %u, %u) thread (%u, %u, %u): ", blockIdx.x, blockIdx.y,
+                        blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+    vsnprintf(fault->text + used, sizeof(fault->text) - used, format, values);
+}
+
+// Outside of fibers: whoever calls it returns at once.
+static void report(const char* format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    note(format, values);
+    va_end(values);
+}
+
+// Inside of a fiber, which ends here.
 [[noreturn]] static void fail(const char* format, ...)
 {
     va_list values;
     va_start(values, format);
-    int used = snprintf(fault->text, sizeof(fault->text), "block (%u, %u, %u) thread (%u, %u, %u): ", blockIdx.x, blockIdx.y,
-                        blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
-    vsnprintf(fault->text + used, sizeof(fault->text) - used, format, values);
+    note(format, values);
     va_end(values);
-    setcontext(&scheduler);
-    __builtin_unreachable();
+    _longjmp(scheduler, 1);
 }
 
 static void on_signal(int number, siginfo_t* info, void* context)
@@ -119,7 +143,21 @@ static void on_signal(int number, siginfo_t* info, void* context)
     fail("wrong access at %p (out of bounds or misaligned)", info->si_addr);
 }
 
-static void yield() { swapcontext(&self->context, &scheduler); }
+static void yield()
+{
+    if (_setjmp(self->resume) == 0) {
+        _longjmp(scheduler, 1);
+    }
+}
+
+static void enter(Fiber& fiber)
+{
+    if (fiber.started) {
+        _longjmp(fiber.resume, 1);
+    }
+    fiber.started = true;
+    setcontext(&fiber.context);
+}
 
 static void release_if_complete(unsigned int id)
 {
@@ -166,21 +204,23 @@ static void release_warp_if_complete(unsigned int first, unsigned int mask)
             }
         }
     }
+    Meeting* meeting = meetings + first;
+    while (meeting->readers != 0) {
+        ++meeting;
+    }
     for (unsigned int lane = 0; lane < 32; ++lane) {
         if (mask >> lane & 1) {
-            Fiber& target = fibers[first + lane];
-            for (unsigned int from = 0; from < 32; ++from) {
-                if (mask >> from & 1) {
-                    memcpy(target.received[from], fibers[first + from].sent, self->size);
-                }
-            }
-            target.state = State::RUNNABLE;
+            Fiber& member = fibers[first + lane];
+            memcpy(meeting->value[lane], member.sent, self->size);
+            meeting->readers += 1;
+            member.meeting = meeting;
+            member.state = State::RUNNABLE;
         }
     }
 }
 
-// Waits for the lanes of the mask and gives each the values of all: received[lane] for every lane in the mask.
-template <class T> static void exchange(unsigned int mask, const T& value, T* received)
+// Waits for the lanes of the mask; the values of all of them are then in `self->meeting`, until `part`.
+template <class T> static void meet(unsigned int mask, const T& value)
 {
     static_assert(sizeof(T) <= LARGEST_VALUE);
     const unsigned int lane = self->number % 32;
@@ -193,24 +233,33 @@ template <class T> static void exchange(unsigned int mask, const T& value, T* re
     self->size = sizeof(T);
     release_warp_if_complete(self->number - lane, mask);
     yield();
+}
+
+static void part() { self->meeting->readers -= 1; }
+
+// Waits for the lanes of the mask and gives each the values of all: received[lane] for every lane in the mask.
+template <class T> static void exchange(unsigned int mask, const T& value, T* received)
+{
+    meet(mask, value);
     for (unsigned int from = 0; from < 32; ++from) {
         if (mask >> from & 1) {
-            memcpy(&received[from], self->received[from], sizeof(T));
+            memcpy(&received[from], self->meeting->value[from], sizeof(T));
         }
     }
+    part();
 }
 
 template <class T> static T shuffle(unsigned int mask, T value, int source, bool inside)
 {
-    T all[32];
-    exchange(mask, value, all);
-    if (!inside) {
-        return value;
-    }
-    if (!(mask >> source & 1)) {
+    meet(mask, value);
+    if (inside && !(mask >> source & 1)) {
         fail("reads lane %d, which the mask %08x does not name", source, mask);
     }
-    return all[source];
+    if (inside) {
+        memcpy(&value, self->meeting->value[source], sizeof(T));
+    }
+    part();
+    return value;
 }
 
 static void fiber_main()
@@ -227,6 +276,7 @@ static void fiber_main()
 static void start(Fiber& fiber, unsigned int number)
 {
     fiber.state = State::RUNNABLE;
+    fiber.started = false;
     fiber.number = number;
     fiber.index = {number % blockDim.x, number / blockDim.x % blockDim.y, number / blockDim.x / blockDim.y};
     getcontext(&fiber.context);
@@ -243,26 +293,34 @@ static void run_block(unsigned int seed)
     }
     memset(dynamic_bytes, 0xFF, sizeof(dynamic_bytes));
     memset(barriers, 0, sizeof(barriers));
+    for (unsigned int i = 0; i < threads; ++i) {
+        meetings[i].readers = 0;
+    }
     alive = threads;
     static unsigned int turn[MOST_THREADS];
     for (unsigned int i = 0; i < threads; ++i) {
         start(fibers[i], i);
         turn[i] = i;
     }
-    for (bool progress = true; alive > 0 && !fault->text[0];) {
+    // Volatile: what changes between two visits of _setjmp must not live in a register.
+    volatile bool progress = true;
+    while (alive > 0 && !fault->text[0]) {
         if (!progress) {
-            fail("deadlock: %u thread(s) wait for others that never come", alive);
+            report("deadlock: %u thread(s) wait for others that never come", alive);
+            return;
         }
         for (unsigned int i = threads - 1; seed != 0 && i > 0; --i) {
             std::swap(turn[i], turn[random_below(i + 1)]);
         }
         progress = false;
-        for (unsigned int i = 0; i < threads && !fault->text[0]; ++i) {
+        for (volatile unsigned int i = 0; i < threads && !fault->text[0]; i = i + 1) {
             self = &fibers[turn[i]];
             if (self->state == State::RUNNABLE) {
                 progress = true;
                 threadIdx = self->index;
-                swapcontext(&scheduler, &self->context);
+                if (_setjmp(scheduler) == 0) {
+                    enter(*self);
+                }
             }
         }
     }
@@ -294,22 +352,16 @@ template <class... A> static void launch(void (*kernel)(A...), const Order& orde
     threads = blockDim.x * blockDim.y * blockDim.z;
     threadIdx = blockIdx = {0, 0, 0};
     const unsigned int wanted[] = {(unsigned int)sizeof(A)...};
-    // A volatile read: after a failure, control comes back here from inside a fiber.
-    volatile bool returned = false;
-    getcontext(&scheduler);
-    if (returned) {
-        return;
-    }
-    returned = true;
     if (threads == 0 || threads > MOST_THREADS || order.shared_bytes > DYNAMIC_SHARED_BYTES) {
-        fail("a block of %u threads with %u bytes of shared memory cannot be launched", threads, order.shared_bytes);
+        return report("a block of %u threads with %u bytes of shared memory cannot be launched", threads,
+                      order.shared_bytes);
     }
     if (order.arguments != sizeof...(A)) {
-        fail("takes %zu arguments but was given %u", sizeof...(A), order.arguments);
+        return report("takes %zu arguments but was given %u", sizeof...(A), order.arguments);
     }
     for (size_t i = 0; i < sizeof...(A); ++i) {
         if (sizes[i] != wanted[i]) {
-            fail("argument %zu takes %u bytes but was given %u", i, wanted[i], sizes[i]);
+            return report("argument %zu takes %u bytes but was given %u", i, wanted[i], sizes[i]);
         }
     }
     if (stacks == nullptr) {

@@ -139,14 +139,12 @@ class Sampler:
         self._setup, self._timing, self._checks = setup, armed.timing, checks
         self.sample_ns = armed.sample_ns
         self._rng = random.Random(f"blocks:{setup.seed}")  # noqa: S311 - no secret
-        self._spared_ns = 0
         self._judged = judges_escape(setup.mode, armed.timing)
         self.rule = _rule(setup.options, armed)
         # A random block of the first ones is checked by itself, so that no launch can count on going unseen.
         self._checked_block = self._rng.randrange(setup.options.min_blocks)
         self.columns = Columns(iterations=armed.iterations)
-        self.measuring_monotonic_ns = self.measured_monotonic_ns = time.monotonic_ns()
-        self._started_ns = setup.device.now_ns()
+        self.begin()
 
     @property
     def samples(self) -> Sequence[int]:
@@ -179,15 +177,22 @@ class Sampler:
 
     def take(self, samples: int) -> None:
         """Take one block, of at least one whole turn of the rotation."""
-        self._setup.keep_going()
         # A rotation that is shorter than its sets would leave some of them poisoned.
-        turn = math.ceil(len(self._setup.workloads) / self.columns.iterations)
-        block = self._timing.take(max(samples, turn))
-        self.measured_monotonic_ns = time.monotonic_ns()
-        self.columns.append(block, judged=self._judged)
-        if block.host_ns:
-            self.sample_ns = block.host_ns / len(block.total_ns)
+        left = turn = math.ceil(len(self._setup.workloads) / self.columns.iterations)
+        while left > 0:
+            self._setup.keep_going()
+            block = self._timing.take(max(samples, turn))
+            self.measured_monotonic_ns = time.monotonic_ns()
+            self.columns.append(block, judged=self._judged)
+            left -= len(block.total_ns)
+            if block.host_ns:
+                self.sample_ns = block.host_ns / len(block.total_ns)
         _enforce(self.progress, self._setup, len(self.samples))
+
+    def begin(self) -> None:
+        """Let the window in which launches count begin now."""
+        self.measuring_monotonic_ns = self.measured_monotonic_ns = time.monotonic_ns()
+        self._started_ns, self._spared_ns = self._setup.device.now_ns(), 0
 
     def _size(self, until: int) -> int:
         options, progress = self._setup.options, self.progress
@@ -213,12 +218,18 @@ def take_samples(setup: Setup, armed: Armed, checks: Checks) -> Taken:
 def sustain(setup: Setup, armed: Armed, checks: Checks) -> Taken:
     """Launch without a pause for `sustained_seconds`, then once more over poisoned outputs.
 
-    That last block proves the work; it lies outside the window in which energy is counted, so it is no sample.
+    The window in which launches are counted begins when a first block of the same size has landed: a device that always
+    has the next block queued then works from its begin to its end on just the launches that are counted. The last block
+    proves the work; it lies outside the window, so it is no sample either.
     """
     sampler = Sampler(setup, armed, checks)
     options = setup.options
+    size = block_size(options.max_samples, 1, sampler.sample_ns, LONGEST_SECONDS)
+    setup.keep_going()
+    armed.timing.take(size)
+    sampler.begin()
     while True:
-        sampler.take(block_size(options.max_samples, 1, sampler.sample_ns, LONGEST_SECONDS))
+        sampler.take(size)
         progress = sampler.progress
         if progress.elapsed_seconds >= options.sustained_seconds and len(sampler.samples) >= options.min_samples:
             break

@@ -84,7 +84,7 @@ def test_kernel_is_compiled_and_launched_as_declared(folder: Path) -> None:
     device = PythonKernels(sums=sums)
     found = work(declared(), device, folder)
     found.launch()
-    assert device.compiled == [("sums.cu", "sums", ("--use_fast_math",), {"ELEMENT": "float", "WIDE": "1"})]
+    assert device.compiled == [("sums", "sums", ("--use_fast_math",), {"ELEMENT": "float", "WIDE": "1"})]
     assert device.launched == [((3, 1), (32,), 20)]
 
 

@@ -124,7 +124,7 @@ class DeclaredWork(DeclaredArrays):
         compiled = self._device.compile(
             cuda_source(self._folder / kernel.source, root=self._folder),
             kernel.function,
-            name=kernel.source,
+            name=Path(kernel.source).stem,
             options=kernel.options,
             defines=kernel.definitions(self.params),
         )

@@ -14,6 +14,7 @@ from tesserabench.bench.bundle.expression import ExpressionError
 from tesserabench.bench.bundle.manifest import Manifest
 from tesserabench.bench.bundle.sources import cuda_source
 from tesserabench.bench.errors import BundleError
+from tesserabench.bench.kernels import ARCHITECTURES as EVERY_ARCHITECTURE
 from tesserabench.bench.kernels import parse
 
 
@@ -60,7 +61,9 @@ class _Build:
 
     def compile(self, binding: Any, architectures: Sequence[str]) -> str:
         source = cuda_source(self.path, root=self.root)
-        for architecture in architectures:
+        written = parse(self.path.stem, source, lambda _: "").architectures
+        wanted = architectures if written == EVERY_ARCHITECTURE else written
+        for architecture in wanted:
             try:
                 found = compile_source(
                     binding, source, name=self.path.name, options=self.options, architecture=architecture
@@ -72,7 +75,7 @@ class _Build:
                     f"has no kernel {self.function!r}; it has: {', '.join(found) or 'none'} "
                     '(declare it extern "C" __global__, or its name is mangled)'
                 )
-        return f"sm_{' sm_'.join(architectures)}"
+        return f"sm_{' sm_'.join(wanted)}"
 
 
 def _declared_builds(manifest: Manifest, folder: Path) -> list[_Build]:

@@ -76,7 +76,8 @@ def _expand(path: Path, root: Path, folders: tuple[Path, ...], above: tuple[Path
             place=_shown(path, root),
         )
     seen.add(path)
-    written: list[str] = [f'#line 1 "{_shown(path, root)}"\n']
+    # The main file's own first lines stay first: they may say how it is compiled.
+    written: list[str] = [f'#line 1 "{_shown(path, root)}"\n'] if above else []
     end = 0
     for found in _INCLUDE.finditer(text):
         line = text.count("\n", 0, found.start()) + 1

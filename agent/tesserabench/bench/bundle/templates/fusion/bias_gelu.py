@@ -84,11 +84,11 @@ class CudaBiasGelu(BiasGelu):
         super().__init__(device, params, seed)
         source = cuda_source(KERNEL)
         self.steps = [
-            (device.compile(source, "bias_gelu", name=KERNEL.name, defines={"FUSED": "1"}), self.x, self.y),
+            (device.compile(source, "bias_gelu", name=KERNEL.stem, defines={"FUSED": "1"}), self.x, self.y),
         ]
         if not self.fused:
-            add = device.compile(source, "bias", name=KERNEL.name, defines={"FUSED": "0"})
-            gelu = device.compile(source, "bias_gelu", name=KERNEL.name, defines={"FUSED": "0"})
+            add = device.compile(source, "bias", name=KERNEL.stem, defines={"FUSED": "0"})
+            gelu = device.compile(source, "bias_gelu", name=KERNEL.stem, defines={"FUSED": "0"})
             self.steps = [(add, self.x, self.scratch), (gelu, self.scratch, self.y)]
         self.grid = ((self.count + THREADS - 1) // THREADS,)
 

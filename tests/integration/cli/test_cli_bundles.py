@@ -1,11 +1,16 @@
 """Bundles, exports and explanations from the command line, without a GPU."""
 
 import json
+import os
 from pathlib import Path
 
 import click
 import pytest
 from support.tbctl import Tbctl
+from tesserabench import bench
+from tesserabench.bench.device.cuda.profile import Profile, ProfiledKernel
+from tesserabench.bench.metric import OCCUPANCY_ACHIEVED
+from tesserabench.cli.profiling import profiled
 from tesserabench.cli.suite_names import complete_benchmarks, complete_suites, complete_words
 
 
@@ -148,3 +153,33 @@ def test_doctor_says_what_can_be_measured_here(tbctl: Tbctl) -> None:
     checks = {item["name"]: item for item in json.loads(tbctl("bench", "doctor", "-o", "json").out)["items"]}
     assert checks["device cpu"]["status"] == "ok"
     assert {"device cuda", "compiler", "scipy"} <= set(checks)
+
+
+def test_profile_is_refused_where_there_is_nothing_to_profile(tbctl: Tbctl) -> None:
+    tbctl("bench", "new", "mine")
+    refused = tbctl("bench", "run", "memory", "--profile", "reports")
+    assert refused.last_line == "exit 2: --profile needs a CUDA device, not cpu; add --device cuda"
+    assert (
+        "installed benchmarks only" in tbctl("bench", "run", "./mine", "--device", "cuda", "--profile", "r").last_line
+    )
+    many = tbctl("bench", "run", "memory", "--device", "cuda", "--trials", "2", "--profile", "r")
+    assert "leave --trials 2 out" in many.last_line
+
+
+def test_profiled_case_gets_what_was_counted_and_another_keeps_its_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ncu = tmp_path / "ncu"
+    ncu.write_text("#!/bin/sh\nexit 3\n")
+    ncu.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    result = bench.run_locally("memory", device="simulated", include="memory/copy")
+    told: list[str] = []
+    kept = profiled(bench, result, tmp_path / "reports", device="cuda", tell=told.append)
+    assert kept.measurements == result.measurements
+    assert "memory/copy[n=268435456,dtype=float32] was not profiled: " in told[0]
+    counted = bench.MetricValue.of(OCCUPANCY_ACHIEVED, 0.5, None, None)
+    profile = Profile(kernels=(ProfiledKernel(name="copy", duration_ns=10.0, occupancy=0.5),), artifact=tmp_path / "x")
+    monkeypatch.setattr("tesserabench.bench.device.cuda.profile.profile_case", lambda *_, **__: profile)
+    found = profiled(bench, result, tmp_path, device="cuda", tell=told.append)
+    assert found.measurements[0].metrics[-1] == counted

@@ -18,6 +18,7 @@ from tesserabench.cli.judgement import Facts, Policy, ending
 from tesserabench.cli.options import DURATION, PATTERN, TIERS, Texts, options
 from tesserabench.cli.output.structured import as_json, document, list_document
 from tesserabench.cli.parsing import parse_pair
+from tesserabench.cli.profiling import profiled, require_profilable
 from tesserabench.cli.run_request import drill_factors
 from tesserabench.cli.suite_names import complete_benchmarks, complete_suites
 from tesserabench.cli.views.local import local_lines, rows_of_trials
@@ -101,6 +102,12 @@ _writing = options(
         help="Write it there for other tools: nvbench=FILE or google-benchmark=FILE.",
     ),
     click.option(
+        "--profile",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="FOLDER",
+        help="Profile one launch of every case with Nsight Compute afterwards; reports go there.",
+    ),
+    click.option(
         "--fail-on-error/--no-fail-on-error", default=True, help="End with 12 or 14 when cases fail. Default."
     ),
 )
@@ -115,6 +122,7 @@ _writing = options(
         ("tbctl bench run gemm --trials 5 --target 0.001 --budget 30s", "five processes, each as precise as can be"),
         ("tbctl bench run gemm --device cpu --set matmul.m=256 --drill matmul=1.2 -o json", "with a planted slow-down"),
         ("tbctl bench run memory --export nvbench=memory.json", "for nvbench's own tools"),
+        ("tbctl bench run gemm --device cuda --profile reports", "and what Nsight Compute sees of every case"),
     ),
 )
 @click.argument("suite", shell_complete=complete_suites)
@@ -126,9 +134,15 @@ def run_command(context: CommandContext, suite: str, **values: Any) -> Ending:
     typed, library = Texts(values=values), load_library()
     exports = [parse_export(text) for text in typed.many("exports")]
     found = find_suite(library, suite)
+    profile: Path | None = typed.get("profile")
+    if profile is not None:
+        require_profilable(typed.text("device"), bundle=found.bundle is not None, trials=typed.get("trials"))
     observer = _Progress(suite=found.name, quiet=context.quiet)
     results = guarded(library, lambda: _measure(library, found, typed, observer))
     observer.finish()
+    if profile is not None:
+        tell = context.printer.hint
+        results = [profiled(library, item, profile, device=typed.text("device"), tell=tell) for item in results]
     if typed.text("out"):
         _write(typed.text("out"), results)
     for format_name, path in exports:

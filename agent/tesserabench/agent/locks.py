@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 from tesserabench.agent.errors import DeviceBusy, StateDirLocked, StateDirUnusable
@@ -74,6 +74,19 @@ async def device_lock(path: Path, wait_seconds: float) -> AsyncIterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.asynccontextmanager
+async def device_locks(paths: Iterable[Path], wait_seconds: float) -> AsyncIterator[None]:
+    """Keep other measurements of this host off several devices; taken in one order, so that nobody waits in circles.
+
+    Raises:
+        DeviceBusy: somebody else held one of them for longer than `wait_seconds`.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        for path in sorted(set(paths)):
+            await stack.enter_async_context(device_lock(path, wait_seconds))
+        yield
 
 
 def _open(path: Path) -> int:

@@ -64,6 +64,8 @@ class Benchmark:
     """The same for one kind of device."""
     modes: frozenset[Mode] = frozenset(Mode)
     """Modes in which timing it means anything."""
+    several_devices: bool = False
+    """Its work also uses other devices that the process sees: nothing else may be measured on them meanwhile."""
     inputs: str = "normal"
     """How the inputs are distributed, as a stable word: normal, uniform, zipf, none, ..."""
 

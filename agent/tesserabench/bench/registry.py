@@ -140,6 +140,7 @@ def benchmark(  # noqa: PLR0913 - a declaration names everything about a benchma
     device_modes: Mapping[str, str] | None = None,
     modes: tuple[str, ...] = tuple(Mode),
     inputs: str = "normal",
+    several_devices: bool = False,
     registry: Registry | None = None,
 ) -> Callable[[Prepare], Prepare]:
     """Register the decorated function as the way to prepare a benchmark's work.
@@ -176,6 +177,7 @@ def benchmark(  # noqa: PLR0913 - a declaration names everything about a benchma
                 device_modes={DeviceKind(kind): Mode(name) for kind, name in (device_modes or {}).items()},
                 modes=frozenset(Mode(name) for name in modes),
                 inputs=inputs,
+                several_devices=several_devices,
             )
         )
         return prepare

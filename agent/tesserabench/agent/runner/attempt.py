@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tesserabench.agent.locks import device_lock, lock_path
+from tesserabench.agent.locks import device_locks, lock_path
 from tesserabench.agent.policy import check_policy, choose_device
 from tesserabench.agent.roster import Progress
 from tesserabench.agent.runner import translation
+from tesserabench.agent.runner.companions import companions
 from tesserabench.agent.runner.planning import AttemptPlan, plan_attempt
 from tesserabench.agent.runner.recorder import Recorder
 from tesserabench.agent.runner.station import Station
@@ -61,8 +62,10 @@ class Attempt:
         )
         self._total = plan.case_count
         self._report(Progress(cases_total=self._total, phase="waiting for the device"))
-        async with device_lock(self._lock_path(device), settings.device_wait_seconds):
-            await self._run_trials(plan, device, self._station.device_spec(device, scenario))
+        benchmarks = {case.benchmark for trial in plan.trials for case in trial.cases}
+        devices = (device, *companions(benchmarks, device, self._station.devices))
+        async with device_locks(map(self._lock_path, devices), settings.device_wait_seconds):
+            await self._run_trials(plan, devices, self._station.device_spec(device, scenario))
         return self._end()
 
     async def wind_up(self, outcome: pb.Outcome.ValueType, reason: str) -> None:
@@ -70,20 +73,23 @@ class Attempt:
         if self._trial is not None:
             await self._trial.log.finish(outcome, reason)
 
-    async def _run_trials(self, plan: AttemptPlan, device: Device, device_spec: str) -> None:
+    async def _run_trials(self, plan: AttemptPlan, devices: tuple[Device, ...], device_spec: str) -> None:
+        """Run every trial on the first of these devices; the others are used by its work."""
+        device, *beside = devices
         folder = await asyncio.to_thread(self._station.make_folder)
         spec, settings, watch = self._assignment.spec, self._station.settings, self._station.watch
         placement, facts = await watch.placement(device), await watch.facts(device)
         case_limit = spec.case_timeout.ToNanoseconds() / 1e9 if spec.HasField("case_timeout") else None
         for number, programme in enumerate(plan.programmes):
-            flags = await self._station.await_ready(device, self._report_wait)
+            ready = [await self._station.await_ready(item, self._report_wait) for item in devices]
+            flags = tuple(dict.fromkeys(flag for found in ready for flag in found))
             async with watch.clocks(device) as clock_policy:
                 order = TrialOrder(
                     number=number,
                     programme=programme,
                     device=device,
                     device_spec=device_spec,
-                    environment=self._station.environment(folder, device),
+                    environment=self._station.environment(folder, device, beside),
                     folder=folder,
                     user=self._station.user,
                     budgets=settings.budgets,

@@ -47,8 +47,11 @@ class Station:
         self._let_through()
         return folder
 
-    def environment(self, folder: Path, device: Device) -> Mapping[str, str]:
-        """The environment of the workers that measure `device`; compiled kernels are kept between attempts."""
+    def environment(self, folder: Path, device: Device, companions: Sequence[Device] = ()) -> Mapping[str, str]:
+        """The environment of the workers that measure `device`; compiled kernels are kept between attempts.
+
+        They see the device and its companions, in this order, and no other.
+        """
         cache = self.settings.state_dir / "cache"
         cache.mkdir(mode=0o700, exist_ok=True)
         self._hand_over(cache)
@@ -56,7 +59,8 @@ class Station:
         versions = _versions(device)
         extra = {"CUPY_CACHE_DIR": str(cache / "cupy" / versions), "CUDA_CACHE_PATH": str(cache / "cuda" / versions)}
         if device.kind == "cuda":
-            extra |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device.uuid}
+            visible = ",".join(item.uuid for item in (device, *companions))
+            extra |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}
         else:
             # No library may wake a GPU beside a measurement of something else.
             extra |= {"CUDA_VISIBLE_DEVICES": ""}

@@ -45,6 +45,7 @@ def _register(name: str, summary: str) -> None:
         modes=("hot", "host"),
         tolerance=lambda _: 0.0,
         inputs="uniform",
+        several_devices=True,
     )
     def prepare(device: ArrayDevice, params: Params, seed: int) -> Workload:
         # NumPy is imported when work is prepared, not when suites are listed.

@@ -92,6 +92,7 @@ def latency(device: ArrayDevice, params: Params, seed: int) -> Workload:
     modes=("hot", "host"),
     tolerance=lambda _: 0.0,
     inputs="uniform",
+    several_devices=True,
 )
 def p2p(device: ArrayDevice, params: Params, seed: int) -> Workload:
     """Return the copy between devices; unsupported where there is no such device, or no way to it."""

@@ -109,6 +109,7 @@ _BENCH = Noun(
     verbs={
         **_verbs("bench_list", list="List suites and benchmarks installed here."),
         **_verbs("bench_run", run="Measure a suite, or a bundle of your own."),
+        **_verbs("bench_compare", compare="Compare two variants, interleaved in fresh processes."),
         **_verbs("bench_new", new="Begin a bundle of your own benchmarks from a working example."),
         **_verbs("bench_validate", validate="Check a bundle; no GPU is needed."),
         **_verbs("bench_explain", explain="Explain a flag, outcome, stop reason or mode."),

@@ -83,6 +83,26 @@ spec_options = options(
     click.option(
         "--drill", "drills", multiple=True, metavar="BENCH=FACTOR", help="Plant a slow-down to try out the alarm."
     ),
+    click.option(
+        "--determinism",
+        type=click.IntRange(2, 10_000),
+        metavar="N",
+        help="Compare the outputs of N launches bit by bit.",
+    ),
+    click.option("--duet", is_flag=True, help="Measure two arms in turns; alone, a run against itself."),
+    click.option(
+        "--duet-set",
+        "duet_overrides",
+        multiple=True,
+        metavar="BENCH.PARAM=VALUE",
+        help="What arm B has otherwise; implies --duet.",
+    ),
+    click.option(
+        "--smallest-effect",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="SHARE",
+        help="Least change between arms that counts; default 0.01.",
+    ),
 )
 
 revision_options = options(

@@ -7,7 +7,7 @@ from tesserabench.cli.output.words import word
 from tesserabench.cli.parsing import short_id
 from tesserabench.v1.comparison_pb2 import ComparisonEntry
 from tesserabench.v1.measurement_pb2 import TimingMode
-from tesserabench.v1.run_pb2 import Run, Tier
+from tesserabench.v1.run_pb2 import Duet, Run, Tier
 
 
 def reproduce_command(run: Run | None, entry: ComparisonEntry) -> str:
@@ -20,7 +20,8 @@ def reproduce_command(run: Run | None, entry: ComparisonEntry) -> str:
         words += ["--nodes", entry.head.host]
     if run.revision.commit:
         words += ["--commit", run.revision.commit]
-    if entry.base.run:
+    # Two arms are compared with each other: their run has no baseline.
+    if entry.base.run and not run.spec.HasField("duet"):
         words += ["--baseline", f"run:{short_id(entry.base.run)}"]
     return shlex.join([*words, "--wait"])
 
@@ -43,7 +44,14 @@ def _spec_words(run: Run, entry: ComparisonEntry) -> list[str]:
         words += ["--seed", str(spec.seed)]
     for benchmark in sorted(spec.drill):
         words += ["--drill", f"{benchmark}={spec.drill[benchmark]:g}"]
-    return words
+    return words + (_duet_words(spec.duet) if spec.HasField("duet") else [])
+
+
+def _duet_words(duet: Duet) -> list[str]:
+    words = ["--duet"] if not duet.overrides else []
+    for override in duet.overrides:
+        words += ["--duet-set", f"{override.parameter}={override.value}"]
+    return words + (["--smallest-effect", f"{duet.smallest_effect:g}"] if duet.smallest_effect else [])
 
 
 def exact_pattern(case_id: str) -> str:

@@ -11,7 +11,7 @@ from tesserabench.cli.options import Texts
 from tesserabench.cli.output.words import number_of
 from tesserabench.cli.parsing import parse_pair
 from tesserabench.v1.measurement_pb2 import TimingMode
-from tesserabench.v1.run_pb2 import GateSpec, HostSelector, ParameterOverride, Revision, RunSpec, Tier
+from tesserabench.v1.run_pb2 import Duet, GateSpec, HostSelector, ParameterOverride, Revision, RunSpec, Tier
 
 
 def run_spec(typed: Texts, *, default_suite: str | None) -> RunSpec:
@@ -38,6 +38,12 @@ def run_spec(typed: Texts, *, default_suite: str | None) -> RunSpec:
         spec.tier = Tier.ValueType(number_of(Tier, typed.text("tier")))
     if typed.text("mode"):
         spec.mode = TimingMode.ValueType(number_of(TimingMode, typed.text("mode")))
+    if typed.get("determinism") is not None:
+        spec.determinism_launches = typed.get("determinism")
+    if typed.flag("duet") or typed.many("duet_overrides"):
+        spec.duet.CopyFrom(_duet(typed))
+    elif typed.get("smallest_effect") is not None:
+        raise UsageProblem("--smallest-effect is about two arms; give --duet or --duet-set BENCH.PARAM=VALUE too")
     for option, field in (("case_timeout", spec.case_timeout), ("run_timeout", spec.timeout)):
         if typed.get(option) is not None:
             field.CopyFrom(duration_message(typed.get(option)))
@@ -104,6 +110,14 @@ def duration_message(seconds: float) -> Duration:
     message = Duration()
     message.FromNanoseconds(round(seconds * 1e9))
     return message
+
+
+def _duet(typed: Texts) -> Duet:
+    overrides = [
+        ParameterOverride(parameter=key, value=value)
+        for key, value in _pairs(typed, "duet_overrides", "--duet-set BENCH.PARAM=VALUE")
+    ]
+    return Duet(overrides=overrides, smallest_effect=typed.get("smallest_effect") or 0.0)
 
 
 def _suite(typed: Texts, default: str | None) -> str:

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tesserabench.bench.bundle import Bundle, find_bundle, installed_bundles, names_a_folder
 from tesserabench.bench.case import Case
 from tesserabench.bench.definition import Suite
-from tesserabench.bench.duet.plan import DuetPlan, Pair, pairs_of_arms, with_control
+from tesserabench.bench.duet.plan import DuetPlan, Pair, pairs_of_arms, pairs_of_overrides, with_control
 from tesserabench.bench.errors import NothingSelected
 from tesserabench.bench.plan import MeasureOptions, parse_mode
 from tesserabench.bench.registry import INSTALLED, Registry
@@ -103,7 +103,13 @@ def plan_duet(  # noqa: PLR0913 - the options of a comparison, all keyword-only
 ) -> PlannedDuet:
     """Return the plan that every worker gets, seed and order aside; raise a SelectionError naming what is wrong."""
     ours, theirs = (load_arm(arm, tier=tier, device_kind=device_kind) for arm in (a, b))
-    pairs, alone = pairs_of_arms(ours.cases, theirs.cases)
+    alone: tuple[Case, ...]
+    changed = _changed(a, b)
+    if changed is None:
+        pairs, alone = pairs_of_arms(ours.cases, theirs.cases)
+    else:
+        benchmarks = {item.name: item for item in ours.suite.benchmarks}
+        pairs, alone = pairs_of_overrides(ours.cases, changed, benchmarks), ()
     if not pairs:
         raise NothingSelected(
             f"the two arms have no case in common: A has {ours.cases[0].id} and {len(ours.cases) - 1} more, B has "
@@ -120,6 +126,14 @@ def plan_duet(  # noqa: PLR0913 - the options of a comparison, all keyword-only
         bundle_b=theirs.bundle,
     )
     return PlannedDuet(plan=plan, alone=alone)
+
+
+def _changed(a: Arm, b: Arm) -> Mapping[str, str] | None:
+    """Return what arm B sets otherwise, when that is all that the arms differ in and each has one value."""
+    if replace(a, overrides=b.overrides) != b or not set(a.overrides) <= set(b.overrides):
+        return None
+    changed = {name: value for name, value in b.overrides.items() if a.overrides.get(name) != value}
+    return None if any("," in value for value in changed.values()) else changed
 
 
 def _controlled(pairs: tuple[Pair, ...], *, wanted: bool) -> tuple[Pair, ...]:

@@ -65,6 +65,7 @@ def run_details(run: Run, now: datetime) -> list[tuple[str, str]]:
         ("Repository", revision.repository),
         ("Build", revision.build_url),
         ("Drill", ", ".join(f"{name} x{factor:g}" for name, factor in sorted(run.spec.drill.items()))),
+        ("Arm B", _arm_b(run)),
         ("Labels", ", ".join(f"{key}={value}" for key, value in sorted(run.labels.items()))),
         (
             "Requested",
@@ -115,6 +116,14 @@ def _progress(run: Run) -> str:
         return ""
     current = f", {progress.current_case} ({progress.phase})" if progress.current_case and progress.phase else ""
     return f"{progress.cases_done}/{progress.cases_total} cases{current}"
+
+
+def _arm_b(run: Run) -> str:
+    """What arm B has otherwise, in a run that compares two."""
+    if not run.spec.HasField("duet"):
+        return ""
+    told = ", ".join(f"{item.parameter}={item.value}" for item in run.spec.duet.overrides)
+    return told or "the same as arm A (null control)"
 
 
 def _took(run: Run) -> str:

@@ -184,6 +184,9 @@ def test_suite_argument_means_a_folder_only_when_it_looks_like_one(folder: Path)
         ('{ output = "out"', '{ output = "x"', "names 'x' twice"),
         ('{ scalar = "n", type = "uint64" }', '{ scalar = "n", type = "u64" }', "arguments[2].type is 'u64'"),
         ('{ input = "x", dtype = "float32"', '{ input = "x", dtype = "float7"', "arguments[0].dtype is 'float7'"),
+        ('{ input = "x", dtype = "float32"', '{ input = "x-1", dtype = "float32"', "arguments[0].input is 'x-1'"),
+        ('{ input = "x", dtype = "float32"', '{ input = "x", dtype = "n"', "arguments[0].dtype is 4096; it must be"),
+        ('name = "scaled"', 'name = "a/b"', "benchmark[0].name is 'a/b'; it must be letters"),
         ("n = [4096, 65536]", "n = []", "n is []; it must be a list of at least one value"),
         ("[benchmark.tiers.smoke]", "[benchmark.tiers.quick]", "quick is no field of this table"),
         ("[benchmark.tiers.smoke]\nn", "[benchmark.tiers.smoke]\nm", "tier axis 'm' is not among its parameters"),
@@ -208,6 +211,10 @@ def test_wrong_manifest_is_one_sentence_with_its_line(old: str, new: str, says: 
         ("import amount\n", "write: from . import amount"),
         ("import not_a_package_at_all\n", "needs the package 'not_a_package_at_all', which is not installed"),
         ("import sys\nsys.exit(3)\n", "work.py:2: ends the process while it is imported"),
+        (
+            "from tesserabench.bench import suite\nsuite('memory', summary='x')\n",
+            "name 'memory' is that of an installed suite",
+        ),
         (
             "from tesserabench.bench import INSTALLED\nINSTALLED.suite('x', summary='y')\n",
             "would be added to the installed benchmarks",

@@ -113,6 +113,13 @@ def test_hostile_bundle_is_one_failed_check(text: str, says: str, tmp_path: Path
     assert not found.passed
 
 
+def test_device_that_cannot_be_used_is_a_failed_check(tmp_path: Path) -> None:
+    folder = begin(tmp_path / "mine", "python")
+    found = failures(validate(folder, devices=("abacus", "cpu:3")))
+    assert found[0].startswith("device abacus: device 'abacus' is unknown")
+    assert "device 'cpu:3' does not exist" in found[1]
+
+
 def test_wrong_result_is_found_on_the_cpu(tmp_path: Path) -> None:
     folder = begin(tmp_path / "mine", "python")
     rewrite(folder / "softmax.py", "xp.divide(self.y, self.row, out=self.y)", "pass")

@@ -1,5 +1,6 @@
 """A benchmark declared in a manifest: a CUDA kernel, its arguments, its formulas and its reference."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ DISTRIBUTIONS = ("normal", "uniform", "integers")
 ARRAY_DTYPES = tuple(name for name in ELEMENT_SIZES if name != "bfloat16")
 SCALAR_TYPES = ("int32", "uint32", "int64", "uint64", "float16", "float32", "float64")
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FIELDS = (
     *("name", "summary", "source", "function", "version", "parameters", "tiers", "device_tiers", "grid", "block"),
     *("shared_bytes", "arguments", "defines", "options", "flops", "bytes", "items", "tolerance", "mode", "modes"),
@@ -221,6 +223,8 @@ def _reference(table: Table) -> dict[str, Expression]:
 def _check(declared: Declared) -> None:
     """Refuse what contradicts itself between fields."""
     table = declared.table
+    if not _NAME.fullmatch(declared.name):
+        raise table.error("name", f"is {declared.name!r}; it must be letters, digits, '_', '.' and '-', at most 64")
     if bool(declared.reference) == (declared.reference_kernel is not None):
         raise table.error(
             None, "must have either [benchmark.reference] with a formula for every output or a reference_kernel"
@@ -232,20 +236,42 @@ def _check(declared: Declared) -> None:
             f"has formulas for {', '.join(sorted(declared.reference))}, "
             f"but the outputs are {', '.join(sorted(outputs))}",
         )
-    domain = {name for axis in declared.parameters for name in axis.split(",")}
+    _check_arguments(declared)
+    for mode in declared.modes:
+        if mode not in set(Mode):
+            raise table.error("modes", f"contains {mode!r}; modes are: {', '.join(Mode)}")
+
+
+def _check_arguments(declared: Declared) -> None:
+    table = declared.table
+    domain = _domain(declared)
     for place, item in enumerate(declared.arguments):
-        if item.role != "scalar" and item.dtype not in domain and item.dtype not in ARRAY_DTYPES:
-            raise table.source.error(
-                (*table.path, "arguments", place, "dtype"),
-                f"is {item.dtype!r}; it must be a parameter or one of: {', '.join(ARRAY_DTYPES)}",
-            )
+        where = (*table.path, "arguments", place)
+        if not item.name.isidentifier():
+            raise table.source.error((*where, item.role), f"is {item.name!r}; it must be a name that formulas can use")
+        for dtype in () if item.role == "scalar" else domain.get(item.dtype, (item.dtype,)):
+            if dtype not in ARRAY_DTYPES:
+                raise table.source.error(
+                    (*where, "dtype"),
+                    f"is {dtype!r}; it must be a parameter or one of: {', '.join(ARRAY_DTYPES)}",
+                )
         if item.distribution == "integers" and item.high is None:
             raise table.source.error(
                 (*table.path, "arguments", place, "high"), "is missing; integers need an upper end that they stay below"
             )
-    for mode in declared.modes:
-        if mode not in set(Mode):
-            raise table.error("modes", f"contains {mode!r}; modes are: {', '.join(Mode)}")
+
+
+def _domain(declared: Declared) -> dict[str, tuple[ParamValue, ...]]:
+    """Return every value that a parameter has in any tier."""
+    found: dict[str, list[ParamValue]] = {}
+    tiers = (axes for by_tier in declared.device_tiers.values() for axes in by_tier.values())
+    for axes in (declared.parameters, *declared.tiers.values(), *tiers):
+        for axis, rows in axes.items():
+            for row in rows:
+                parts = row if isinstance(row, tuple) else (row,)
+                for name, value in zip(axis.split(","), parts, strict=False):
+                    found.setdefault(name, []).append(value)
+    return {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
 
 
 def _as_define(value: object) -> str:

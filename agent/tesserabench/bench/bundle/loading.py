@@ -4,7 +4,7 @@ import importlib.util
 import itertools
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.machinery import ModuleSpec
@@ -107,9 +107,7 @@ def load_installed(name: str) -> Bundle:
 
 
 def _registry(name: str, summary: str, version: str, digest: str) -> Registry:
-    installed = {suite.name for suite in INSTALLED.suites()}
-    if name in installed:
-        raise BundleError(f"name {name!r} is that of an installed suite; choose another one")
+    _require_new([name])
     facts: dict[str, str | int | float | bool] = {"bundle.name": name, "bundle.digest": digest}
     if version:
         facts["bundle.version"] = version
@@ -118,12 +116,19 @@ def _registry(name: str, summary: str, version: str, digest: str) -> Registry:
     return registry
 
 
+def _require_new(names: Iterable[str]) -> None:
+    """Refuse suites that are installed already: their series must not be confused."""
+    for name in sorted({suite.name for suite in INSTALLED.suites()}.intersection(names)):
+        raise BundleError(f"name {name!r} is that of an installed suite; choose another one")
+
+
 def _bundle(name: str, summary: str, version: str, folder: Path, registry: Registry) -> Bundle:
     digest = str(registry.facts["bundle.digest"])
     return Bundle(name=name, summary=summary, version=version, digest=digest, folder=folder, registry=registry)
 
 
 def _require_benchmarks(registry: Registry, place: str) -> None:
+    _require_new(suite.name for suite in registry.suites())
     if not any(suite.benchmarks for suite in registry.suites()):
         raise BundleError(
             "declares no benchmark; add a [[benchmark]] table, or name in `modules` a Python module with @benchmark",

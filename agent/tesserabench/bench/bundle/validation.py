@@ -122,7 +122,11 @@ def _reference(declared: Declared, name: str, cases: list[Case]) -> Check:
 
 
 def _runs(bundle: Bundle, device: str) -> Iterator[Check]:
-    kind = device_kind(device)
+    try:
+        kind = device_kind(device)
+    except BenchError as error:
+        yield Check(subject=f"device {device}", status=Status.FAILED, message=str(error))
+        return
     for suite in bundle.registry.suites():
         for benchmark in suite.benchmarks:
             if kind not in benchmark.devices:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tesserabench.bench import (
     CaseFailure,
@@ -24,6 +25,7 @@ from tesserabench.bench import (
     summarise,
 )
 from tesserabench.bench.collective.group import Limits
+from tesserabench.bench.collective.supervision import Stage
 from tesserabench.bench.device.cpu import CpuDevice
 from tesserabench.bench.registry import Registry
 from tesserabench.bench.vocabulary import DeviceKind
@@ -143,6 +145,23 @@ def test_cases_share_a_group_until_the_number_of_ranks_changes(device: Any) -> N
         pids.append(collectives_work._GROUPS[device].pids)
         work.close()
     assert pids[0] == pids[1] != pids[2]
+
+
+def test_two_arms_that_are_there_at_once_have_a_group_each(device: Any) -> None:
+    params = Params({"ranks": 2, "size": 4096, "dtype": "int32"})
+    arms = [CollectiveWork(device, "all_reduce", params, 1, transport=TRANSPORT, limits=LIMITS) for _ in range(2)]
+    shared = collectives_work._GROUPS[device]
+    for _ in range(3):
+        for arm in arms:
+            arm.launch()
+    for arm in arms:
+        assert np.array_equal(arm.outputs()["wrong"], arm.reference()["wrong"])
+    for arm in arms:
+        arm.close()
+    assert shared.stage is Stage.READY
+    again = CollectiveWork(device, "all_reduce", params, 1, transport=TRANSPORT, limits=LIMITS)
+    assert collectives_work._GROUPS[device] is shared
+    again.close()
 
 
 def test_ranks_take_the_devices_from_this_one_on() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tesserabench.bench.timing.statistics import Statistics
 
 _GROUPS: "weakref.WeakKeyDictionary[ArrayDevice, Group]" = weakref.WeakKeyDictionary()
-"""The group that was formed last for a device: forming one takes seconds, and the next case needs it again."""
+"""The group that serves a device case after case: forming one takes seconds."""
 
 
 def devices_of(own: int, ranks: int, count: int) -> tuple[int, ...]:
@@ -38,19 +38,24 @@ def devices_of(own: int, ranks: int, count: int) -> tuple[int, ...]:
 
 
 def group_for(device: ArrayDevice, ranks: int, *, transport: str, limits: Limits) -> Group:
-    """Return the group of this many ranks, the one of the case before where it fits and is well."""
+    """Return the group of this many ranks, the one of the case before where it fits, is well and is free.
+
+    Two arms of a comparison are there at once: the second one gets a group of its own, for itself alone.
+    """
     runtime = device.xp.cuda.runtime
     devices = devices_of(runtime.getDevice(), ranks, runtime.getDeviceCount())
-    group = _GROUPS.get(device)
-    if group is not None and (group.ranks != ranks or group.stage is not Stage.READY):
-        group.close()
+    before = _GROUPS.get(device)
+    if before is not None and before.stage is Stage.READY and before.ranks == ranks:
+        return before
+    busy = before is not None and before.stage is Stage.WORKING
+    if before is not None and not busy:
+        before.close()
         del _GROUPS[device]
-        group = None
-    if group is None:
-        group = Group(devices, transport=transport, limits=limits)
+    group = Group(devices, transport=transport, limits=limits)
+    if not busy:
         _GROUPS[device] = group
-        # Also when the process ends: ranks that wait for orders must not outlive it.
-        weakref.finalize(device, group.close)
+    # Also when the process ends: ranks that wait for orders must not outlive it.
+    weakref.finalize(device, group.close)
     return group
 
 
@@ -73,7 +78,13 @@ class CollectiveWork:
         ranks, size = params.integer("ranks"), params.integer("size")
         self._shape = shape_of(operation, ranks, params.text("dtype"), size)
         self._group = group_for(device, ranks, transport=transport, limits=limits or Limits())
-        self._share = self._group.prepare(self._shape, size, seed)
+        self._is_shared = _GROUPS.get(device) is self._group
+        try:
+            self._share = self._group.prepare(self._shape, size, seed)
+        except BaseException:
+            if not self._is_shared:
+                self._group.close()
+            raise
 
     def launch(self) -> None:
         """Launch on every rank."""
@@ -102,6 +113,9 @@ class CollectiveWork:
         return tell(told, statistics)
 
     def close(self) -> None:
-        """Give the buffers of every rank back; the group stays for the next case."""
-        self._group.release()
+        """Give the buffers of every rank back; the group stays for the next case, unless it was this work's alone."""
+        if self._is_shared:
+            self._group.release()
+        else:
+            self._group.close()
         del self._share

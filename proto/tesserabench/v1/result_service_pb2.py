@@ -23,26 +23,27 @@ _sym_db = _symbol_database.Default()
 
 
 from tesserabench.v1 import comparison_pb2 as tesserabench_dot_v1_dot_comparison__pb2
+from tesserabench.v1 import ingest_service_pb2 as tesserabench_dot_v1_dot_ingest__service__pb2
 from tesserabench.v1 import measurement_pb2 as tesserabench_dot_v1_dot_measurement__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tesserabench/v1/result_service.proto\x12\x0ftesserabench.v1\x1a tesserabench/v1/comparison.proto\x1a!tesserabench/v1/measurement.proto\"t\n\x12ListResultsRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61se_pattern\x18\x02 \x01(\t\x12\x14\n\x0cwith_samples\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xbe\x01\n\x06Result\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_uuid\x18\x03 \x01(\t\x12\x14\n\x0c\x64\x65vice_model\x18\x04 \x01(\t\x12\r\n\x05trial\x18\x05 \x01(\r\x12\r\n\x05\x65poch\x18\x06 \x01(\r\x12\x0c\n\x04late\x18\x07 \x01(\x08\x12+\n\x06result\x18\x08 \x01(\x0b\x32\x1b.tesserabench.v1.CaseResult\x12\x15\n\rcomparability\x18\t \x01(\t\"X\n\x13ListResultsResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.tesserabench.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x0e\x43ompareRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\t\x12\x0c\n\x04head\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\"&\n\x17GetRunComparisonRequest\x12\x0b\n\x03run\x18\x01 \x01(\t2\x8d\x02\n\rResultService\x12X\n\x0bListResults\x12#.tesserabench.v1.ListResultsRequest\x1a$.tesserabench.v1.ListResultsResponse\x12G\n\x07\x43ompare\x12\x1f.tesserabench.v1.CompareRequest\x1a\x1b.tesserabench.v1.Comparison\x12Y\n\x10GetRunComparison\x12(.tesserabench.v1.GetRunComparisonRequest\x1a\x1b.tesserabench.v1.Comparisonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tesserabench/v1/result_service.proto\x12\x0ftesserabench.v1\x1a tesserabench/v1/comparison.proto\x1a$tesserabench/v1/ingest_service.proto\x1a!tesserabench/v1/measurement.proto\"t\n\x12ListResultsRequest\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61se_pattern\x18\x02 \x01(\t\x12\x14\n\x0cwith_samples\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"\xac\x02\n\x06Result\x12\x0b\n\x03run\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65vice_uuid\x18\x03 \x01(\t\x12\x14\n\x0c\x64\x65vice_model\x18\x04 \x01(\t\x12\r\n\x05trial\x18\x05 \x01(\r\x12\r\n\x05\x65poch\x18\x06 \x01(\r\x12\x0c\n\x04late\x18\x07 \x01(\x08\x12+\n\x06result\x18\x08 \x01(\x0b\x32\x1b.tesserabench.v1.CaseResult\x12\x15\n\rcomparability\x18\t \x01(\t\x12\x34\n\rtrial_started\x18\n \x01(\x0b\x32\x1d.tesserabench.v1.TrialStarted\x12\x36\n\x0etrial_finished\x18\x0b \x01(\x0b\x32\x1e.tesserabench.v1.TrialFinished\"X\n\x13ListResultsResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.tesserabench.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x0e\x43ompareRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x02 \x01(\t\x12\x0c\n\x04head\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\"&\n\x17GetRunComparisonRequest\x12\x0b\n\x03run\x18\x01 \x01(\t2\x8d\x02\n\rResultService\x12X\n\x0bListResults\x12#.tesserabench.v1.ListResultsRequest\x1a$.tesserabench.v1.ListResultsResponse\x12G\n\x07\x43ompare\x12\x1f.tesserabench.v1.CompareRequest\x1a\x1b.tesserabench.v1.Comparison\x12Y\n\x10GetRunComparison\x12(.tesserabench.v1.GetRunComparisonRequest\x1a\x1b.tesserabench.v1.Comparisonb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tesserabench.v1.result_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTRESULTSREQUEST']._serialized_start=126
-  _globals['_LISTRESULTSREQUEST']._serialized_end=242
-  _globals['_RESULT']._serialized_start=245
-  _globals['_RESULT']._serialized_end=435
-  _globals['_LISTRESULTSRESPONSE']._serialized_start=437
-  _globals['_LISTRESULTSRESPONSE']._serialized_end=525
-  _globals['_COMPAREREQUEST']._serialized_start=527
-  _globals['_COMPAREREQUEST']._serialized_end=603
-  _globals['_GETRUNCOMPARISONREQUEST']._serialized_start=605
-  _globals['_GETRUNCOMPARISONREQUEST']._serialized_end=643
-  _globals['_RESULTSERVICE']._serialized_start=646
-  _globals['_RESULTSERVICE']._serialized_end=915
+  _globals['_LISTRESULTSREQUEST']._serialized_start=164
+  _globals['_LISTRESULTSREQUEST']._serialized_end=280
+  _globals['_RESULT']._serialized_start=283
+  _globals['_RESULT']._serialized_end=583
+  _globals['_LISTRESULTSRESPONSE']._serialized_start=585
+  _globals['_LISTRESULTSRESPONSE']._serialized_end=673
+  _globals['_COMPAREREQUEST']._serialized_start=675
+  _globals['_COMPAREREQUEST']._serialized_end=751
+  _globals['_GETRUNCOMPARISONREQUEST']._serialized_start=753
+  _globals['_GETRUNCOMPARISONREQUEST']._serialized_end=791
+  _globals['_RESULTSERVICE']._serialized_start=794
+  _globals['_RESULTSERVICE']._serialized_end=1063
 # @@protoc_insertion_point(module_scope)

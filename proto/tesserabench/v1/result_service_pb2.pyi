@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from tesserabench.v1 import ingest_service_pb2 as _ingest_service_pb2
 from tesserabench.v1 import measurement_pb2 as _measurement_pb2
 import builtins as _builtins
 import sys
@@ -72,6 +73,8 @@ class Result(_message.Message):
     LATE_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     COMPARABILITY_FIELD_NUMBER: _builtins.int
+    TRIAL_STARTED_FIELD_NUMBER: _builtins.int
+    TRIAL_FINISHED_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     """Run: `runs/{run}`."""
     host: _builtins.str
@@ -92,6 +95,14 @@ class Result(_message.Message):
     def result(self) -> _measurement_pb2.CaseResult:
         """The result."""
 
+    @_builtins.property
+    def trial_started(self) -> _ingest_service_pb2.TrialStarted:
+        """What the trial ran under: clock policy, processors, NUMA node and order of the arms; nothing else is filled in."""
+
+    @_builtins.property
+    def trial_finished(self) -> _ingest_service_pb2.TrialFinished:
+        """What the device did during the trial: flags and telemetry; nothing else is filled in."""
+
     def __init__(
         self,
         *,
@@ -104,10 +115,12 @@ class Result(_message.Message):
         late: _builtins.bool = ...,
         result: _measurement_pb2.CaseResult | None = ...,
         comparability: _builtins.str = ...,
+        trial_started: _ingest_service_pb2.TrialStarted | None = ...,
+        trial_finished: _ingest_service_pb2.TrialFinished | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "trial_finished", b"trial_finished", "trial_started", b"trial_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparability", b"comparability", "device_model", b"device_model", "device_uuid", b"device_uuid", "epoch", b"epoch", "host", b"host", "late", b"late", "result", b"result", "run", b"run", "trial", b"trial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparability", b"comparability", "device_model", b"device_model", "device_uuid", b"device_uuid", "epoch", b"epoch", "host", b"host", "late", b"late", "result", b"result", "run", b"run", "trial", b"trial", "trial_finished", b"trial_finished", "trial_started", b"trial_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -44,7 +44,7 @@ def test_any_order_of_batches_applies_each_record_once_and_in_order(start: int, 
 def test_a_gpu_is_compared_by_model_and_a_cpu_by_host(kind: str, model: str, expected: str) -> None:
     trial = TrialStarted(
         sequence=1, time_us=0, trial=0, device={}, device_kind=kind, device_model=model, comparability="",
-        fingerprint="", facts={}, state=None, seed=0,
+        fingerprint="", facts={}, state=None, seed=0, context={},
     )  # fmt: skip
     assert device_key(trial, "host-1") == expected
 

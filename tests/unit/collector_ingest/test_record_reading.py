@@ -103,6 +103,46 @@ def test_statistics_are_taken_over_and_absent_ones_stay_absent() -> None:
     assert found.stdev is None
 
 
+def test_statistics_without_a_column_are_kept_with_the_result() -> None:
+    record = uploads.case_finished(1)
+    statistics = record.case_finished.result.measurements[0].statistics
+    statistics.count, statistics.mild_outliers, statistics.mode_count = 3, 0, 2
+    statistics.minimum_detectable_effect = 0.01
+    case = read_case(record)
+    detail = json.loads(case.case.static_json + case.detail_json)
+    kept = {"mild_outliers": 0, "mode_count": 2, "minimum_detectable_effect": 0.01}
+    assert detail["measurements"] == [{"metric": "time", "statistics": kept}]
+
+
+def test_what_a_trial_ran_under_and_what_its_device_did_are_documents() -> None:
+    started, finished = uploads.trial_started(1), uploads.trial_finished(2)
+    event = started.trial_started
+    event.clock_policy, event.numa_node = "lock:1410", 0
+    event.processors.extend([0, 2])
+    finished.trial_finished.flags.append("contended")
+    finished.trial_finished.telemetry.readings = 7
+    finished.trial_finished.telemetry.fault_counts["pcie_replay"] = 0
+    found = read(started, finished)
+    assert isinstance(found[0], TrialStarted)
+    assert found[0].context == {"clock_policy": "lock:1410", "processors": [0, 2], "numa_node": 0}
+    assert isinstance(found[1], TrialFinished)
+    assert found[1].telemetry == {
+        "flags": ["contended"],
+        "telemetry": {"readings": 7, "fault_counts": {"pcie_replay": "0"}},
+    }
+    bare = read_one(uploads.trial_started(1))
+    assert isinstance(bare, TrialStarted)
+    assert bare.context == {}
+
+
+def test_reading_that_is_not_finite_is_set_aside_with_its_trial() -> None:
+    record = uploads.trial_finished(1)
+    record.trial_finished.telemetry.power_mean_watts = math.nan
+    found = read_one(record)
+    assert isinstance(found, Unusable)
+    assert "not a finite number" in found.reason
+
+
 def test_detail_is_the_json_mapping_of_what_has_no_column() -> None:
     record = uploads.case_finished(1)
     result = record.case_finished.result
@@ -110,8 +150,17 @@ def test_detail_is_the_json_mapping_of_what_has_no_column() -> None:
     result.flags.extend(["drill", "drifting"])
     result.timer_floor_ns, result.timer_quantum_ns, result.ceiling_ratio = 25.0, 0.5, 0.0
     result.ceiling = 'flops:"float32"'
+    result.backend, result.inputs, result.blocks = "graph", "normal", 3
+    result.cache.kind, result.cache.size_bytes, result.cache.copies = "rotation", 2**40, 4
+    result.warmup.calls, result.warmup.complete = 12, True
+    result.warmup.duration.FromMilliseconds(250)
+    result.target_half_width, result.half_width = 0.0025, 0.0
+    result.kernels.add(name='k"<>', registers=64, occupancy=0.5, options=["-O3"], architecture="sm_90")
+    result.throttle = measurement_pb2.THROTTLE_CLASS_POWER_LIMITED
+    result.throttle_fractions["sw_power_cap"] = 0.25
     case = read_case(record)
     expected = MessageToDict(result, preserving_proto_field_name=True)
+    expected["warmup"]["duration"] = "0.250000000s"
     for column in ("mode", "outcome", "stop_reason", "measurements", "end_time"):
         del expected[column]
     expected["wall_time"] = "1.250000000s"

@@ -34,6 +34,9 @@ _LONGEST_LINE = 16_384
 _LONGEST_SOURCE = 32
 _LONGEST_REASON = 16_384
 _LONGEST_FACT = 4096
+# What of the two records is kept as documents: what a trial ran under, and what its device did.
+_CONTEXT = frozenset({"clock_policy", "processors", "numa_node", "arm_order"})
+_TELEMETRY = frozenset({"flags", "telemetry"})
 # About what a record weighs in memory beside its samples and texts, its message and its rows together.
 _RECORD_BYTES = 3000
 
@@ -149,6 +152,7 @@ def _trial_started(record: ingest_pb.Record, time_us: int) -> TrialStarted:
         facts=facts,
         state=_document(event.state, "state") if event.HasField("state") else None,
         seed=event.seed,
+        context=_part(event, _CONTEXT, "trial_started"),
     )
 
 
@@ -169,6 +173,7 @@ def _trial_finished(record: ingest_pb.Record, time_us: int) -> TrialFinished:
         ceilings=[_document(ceiling, f"ceilings[{index}]") for index, ceiling in enumerate(event.ceilings)],
         exit_status=event.exit_status if event.HasField("exit_status") else None,
         startup_seconds=startup.seconds + startup.nanos / 1e9 if event.HasField("startup") else None,
+        telemetry=_part(event, _TELEMETRY, "trial_finished"),
     )
 
 
@@ -223,6 +228,21 @@ def _trial(trial: int) -> int:
     if trial > _LARGEST_TRIAL:
         raise BadFieldError("trial", trial, f"larger than {_LARGEST_TRIAL}")
     return trial
+
+
+def _part(message: Message, fields: frozenset[str], field: str) -> dict[str, Any]:
+    """Some fields of a message in protobuf's JSON mapping; absent ones are left out."""
+    part = type(message)()
+    for descriptor, value in message.ListFields():
+        if descriptor.name not in fields:
+            continue
+        if descriptor.is_repeated:
+            getattr(part, descriptor.name).extend(value)
+        elif descriptor.message_type is not None:
+            getattr(part, descriptor.name).CopyFrom(value)
+        else:
+            setattr(part, descriptor.name, value)
+    return _document(part, field)
 
 
 def _document(message: Message, field: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tesserabench.collector.store.tables import Baseline, Measurement, Regressio
 from tesserabench.v1 import (
     baseline_service_pb2,
     comparison_pb2,
+    ingest_service_pb2,
     measurement_pb2,
     regression_service_pb2,
     result_service_pb2,
@@ -36,9 +37,11 @@ def result_message(
     row: ResultRow, measurements: Sequence[tuple[Measurement, Series]], *, with_samples: bool
 ) -> result_service_pb2.Result:
     """What one case gave in one trial on one host."""
-    result, host, device, comparability = row
+    result, host, device, comparability, context, telemetry = row
     told = device or {}
     case_result = from_json(result.detail, measurement_pb2.CaseResult())
+    more = {item.metric: item.statistics for item in case_result.measurements}
+    case_result.ClearField("measurements")
     case_result.mode = number(measurement_pb2.TimingMode, result.mode)
     case_result.outcome = number(measurement_pb2.Outcome, result.outcome)
     case_result.stop_reason = number(measurement_pb2.StopReason, result.stop_reason)
@@ -47,6 +50,9 @@ def result_message(
     case_result.measurements.extend(
         _measurement(measurement, series, with_samples=with_samples) for measurement, series in measurements
     )
+    for item in case_result.measurements:
+        if item.metric in more:
+            item.statistics.MergeFrom(more[item.metric])
     return result_service_pb2.Result(
         run=run_name(result.run_id),
         host=host or "",
@@ -57,6 +63,8 @@ def result_message(
         late=result.late,
         result=case_result,
         comparability=comparability or "",
+        trial_started=from_json(context, ingest_service_pb2.TrialStarted()) if context else None,
+        trial_finished=from_json(telemetry, ingest_service_pb2.TrialFinished()) if telemetry else None,
     )
 
 

@@ -169,11 +169,11 @@ async def advance_logs(connection: DriverConnection, advances: Sequence[LogAdvan
 
 _START_TRIAL = """
 INSERT INTO trial (attempt_id, epoch, trial, device, device_key, facts, comparability, fingerprint, state_before, seed,
-                   started_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s / 1e6))
+                   context, started_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s / 1e6))
 ON CONFLICT (attempt_id, epoch, trial) DO UPDATE
 SET device = excluded.device, device_key = excluded.device_key, facts = excluded.facts,
-    comparability = excluded.comparability, fingerprint = excluded.fingerprint
+    comparability = excluded.comparability, fingerprint = excluded.fingerprint, context = excluded.context
 """
 
 
@@ -189,6 +189,7 @@ async def start_trial(connection: DriverConnection, key: LogKey, record: TrialSt
         record.fingerprint,
         _document(record.state),
         str(record.seed),
+        Jsonb(record.context),
         record.time_us,
     ]
     await connection.execute(_START_TRIAL, values)
@@ -196,7 +197,7 @@ async def start_trial(connection: DriverConnection, key: LogKey, record: TrialSt
 
 _FINISH_TRIAL = """
 UPDATE trial SET outcome = %s, reason = %s, state_after = %s, throttle = %s, throttle_fractions = %s, ceilings = %s,
-                 exit_status = %s, startup_seconds = %s, ended_at = to_timestamp(%s / 1e6)
+                 exit_status = %s, startup_seconds = %s, telemetry = %s, ended_at = to_timestamp(%s / 1e6)
 WHERE attempt_id = %s AND epoch = %s AND trial = %s
 """
 
@@ -212,6 +213,7 @@ async def finish_trial(connection: DriverConnection, key: LogKey, record: TrialF
         Jsonb(record.ceilings),
         record.exit_status,
         record.startup_seconds,
+        Jsonb(record.telemetry),
         record.time_us,
         *key,
         record.trial,

@@ -98,6 +98,8 @@ class TrialStarted:
     facts: Mapping[str, str]
     state: Mapping[str, Any] | None
     seed: int
+    context: Mapping[str, Any]
+    """Clock policy, processors, NUMA node, order of the arms; what is absent on the wire is absent here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,8 @@ class TrialFinished:
     ceilings: list[Mapping[str, Any]]
     exit_status: int | None
     startup_seconds: float | None
+    telemetry: Mapping[str, Any]
+    """Flags of the trial, and what the agent read of the device meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

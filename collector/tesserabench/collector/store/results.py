@@ -173,8 +173,8 @@ async def cases_of(session: AsyncSession, run_id: int) -> frozenset[str]:
     return frozenset(await session.scalars(select(CaseResult.case_id).where(*conditions).distinct()))
 
 
-ResultRow = Row[CaseResult, str | None, dict[str, Any] | None, str | None]
-"""A case result with its host's name, its trial's device and comparability class."""
+ResultRow = Row[CaseResult, str | None, dict[str, Any] | None, str | None, dict[str, Any] | None, dict[str, Any] | None]
+"""A case result with its host's name, its trial's device, comparability class, context and telemetry."""
 
 PAGE_KEY: tuple[InstrumentedAttribute[Any], ...] = (
     CaseResult.case_id,
@@ -205,7 +205,7 @@ async def page(
     # The host of this epoch: an attempt may have moved to another one since.
     log = and_(IngestLog.attempt_id == CaseResult.attempt_id, IngestLog.epoch == CaseResult.epoch)
     statement = (
-        select(CaseResult, Host.name, Trial.device, Trial.comparability)
+        select(CaseResult, Host.name, Trial.device, Trial.comparability, Trial.context, Trial.telemetry)
         .outerjoin(IngestLog, log)
         .outerjoin(Host, Host.id == IngestLog.host_id)
         .outerjoin(Trial, trial)

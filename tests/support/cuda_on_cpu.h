@@ -286,6 +286,35 @@ static void start(Fiber& fiber, unsigned int number)
     makecontext(&fiber.context, fiber_main, 0);
 }
 
+// Seed 0: as they are numbered. Seed 1: whole warps in another order, each as far as it gets before the next one moves,
+// which shows who reads too late. Other seeds: any order.
+static void shuffle_turns(unsigned int* turn, unsigned int seed)
+{
+    if (seed == 1) {
+        const unsigned int warps = (threads + 31) / 32, ragged = threads % 32, first = random_below(warps);
+        for (unsigned int i = 0, warp = first; i < threads; warp = (warp + 1) % warps) {
+            const unsigned int lanes = warp == warps - 1 && ragged != 0 ? ragged : 32;
+            for (unsigned int lane = 0; lane < lanes; ++lane) {
+                turn[i++] = warp * 32 + lane;
+            }
+        }
+    } else if (seed != 0) {
+        for (unsigned int i = threads - 1; i > 0; --i) {
+            std::swap(turn[i], turn[random_below(i + 1)]);
+        }
+    }
+}
+
+static bool warp_can_go_on(unsigned int warp)
+{
+    for (unsigned int i = warp * 32; i < threads && i < warp * 32 + 32; ++i) {
+        if (fibers[i].state == State::RUNNABLE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void run_block(unsigned int seed)
 {
     if (__start_cuda_shared != nullptr) {
@@ -309,9 +338,7 @@ static void run_block(unsigned int seed)
             report("deadlock: %u thread(s) wait for others that never come", alive);
             return;
         }
-        for (unsigned int i = threads - 1; seed != 0 && i > 0; --i) {
-            std::swap(turn[i], turn[random_below(i + 1)]);
-        }
+        shuffle_turns(turn, seed);
         progress = false;
         for (volatile unsigned int i = 0; i < threads && !fault->text[0]; i = i + 1) {
             self = &fibers[turn[i]];
@@ -321,6 +348,10 @@ static void run_block(unsigned int seed)
                 if (_setjmp(scheduler) == 0) {
                     enter(*self);
                 }
+            }
+            const bool last = i + 1 == threads || turn[i + 1] / 32 != turn[i] / 32;
+            if (seed == 1 && last && warp_can_go_on(turn[i] / 32)) {
+                i = i - turn[i] % 32 - 1; // once more from the first lane of this warp
             }
         }
     }

@@ -38,7 +38,7 @@ FLAGS = (
     *("-ffp-contract=off", "-Wno-unknown-pragmas", "-Wno-unused-function", "-w"),
 )
 SEEDS = (0, 1, 2)
-"""Orders in which threads are run; 0 is the plain one."""
+"""Orders in which threads are run: as numbered; warp by warp, each as far as it gets; any."""
 
 needs_gxx = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on this machine: NVRTC alone checks kernels")
 

@@ -46,6 +46,37 @@ def test_missing_barrier_changes_the_result() -> None:
     assert data.tolist() != list(range(95, -1, -1))
 
 
+LATE = """
+extern "C" __global__ void late(int* out) {
+    __shared__ int held;
+    int sum = 0;
+    for (int turn = 0; turn < 4; ++turn) {
+        AFTER
+        if (threadIdx.x == 0) { held = turn; }
+        __syncthreads();
+        sum = 10 * sum + held;
+        sum = __shfl_xor_sync(0xffffffffu, sum, 1);
+    }
+    out[threadIdx.x] = sum;
+}
+"""
+
+
+def test_reading_too_late_is_seen_when_one_warp_runs_ahead() -> None:
+    def run(after: str) -> bool:
+        right = []
+        for seed in SEEDS:
+            out = np.zeros(96, dtype=np.int32)
+            kernel = text_module(LATE, "late", AFTER=after)
+            kernel.seed = seed
+            kernel((1,), (96,), (out,))
+            right.append(bool((out == 123).all()))
+        return all(right)
+
+    assert run("__syncthreads();")
+    assert not run(";")
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_warp_operations_mean_what_cuda_says(seed: int) -> None:
     out = np.zeros((64, 6), dtype=np.uint32)

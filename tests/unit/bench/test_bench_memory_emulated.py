@@ -37,7 +37,7 @@ def test_transpose_is_right_at_any_shape(m: int, n: int, dtype: str) -> None:
         check_work(emulated_work("memory/transpose", {"m": m, "n": n, "dtype": dtype}, order=order), 0.0)
 
 
-@pytest.mark.parametrize("accesses", [1, 1000, 8 * 8192 + 5, 100_003])
+@pytest.mark.parametrize("accesses", [1, 1000, 60_000, 8 * 8192 + 5])
 @pytest.mark.parametrize("op", ["gather", "update"])
 def test_random_accesses_go_where_the_sequence_says(op: str, accesses: int) -> None:
     for order in SEEDS[:2]:

@@ -1,7 +1,7 @@
 // variants: ELEMENT="unsigned short",float,double
 // b (columns, rows) = the transpose of a (rows, columns). Tiles of 32 by 32 elements go through shared memory, so that
 // both reads and writes touch whole rows of a tile; the extra column keeps the lanes of a warp in different banks.
-// Blocks are 32 by 8 threads.
+// One tile for each block of 32 by 8 threads.
 #define TILE 32
 #define STEP 8
 
@@ -11,22 +11,18 @@ extern "C" __global__ __launch_bounds__(TILE * STEP) void transpose(const ELEMEN
 {
     __shared__ ELEMENT tile[TILE][TILE + 1];
     const unsigned int across = (columns + TILE - 1) / TILE;
-    const unsigned long long tiles = (unsigned long long)across * ((rows + TILE - 1) / TILE);
-    for (unsigned long long t = blockIdx.x; t < tiles; t += gridDim.x) {
-        const unsigned int top = (unsigned int)(t / across) * TILE, left = (unsigned int)(t % across) * TILE;
+    const unsigned int top = blockIdx.x / across * TILE, left = blockIdx.x % across * TILE;
 #pragma unroll
-        for (unsigned int y = threadIdx.y; y < TILE; y += STEP) {
-            if (top + y < rows && left + threadIdx.x < columns) {
-                tile[y][threadIdx.x] = a[(unsigned long long)(top + y) * columns + left + threadIdx.x];
-            }
+    for (unsigned int y = threadIdx.y; y < TILE; y += STEP) {
+        if (top + y < rows && left + threadIdx.x < columns) {
+            tile[y][threadIdx.x] = a[(unsigned long long)(top + y) * columns + left + threadIdx.x];
         }
-        __syncthreads();
+    }
+    __syncthreads();
 #pragma unroll
-        for (unsigned int y = threadIdx.y; y < TILE; y += STEP) {
-            if (left + y < columns && top + threadIdx.x < rows) {
-                b[(unsigned long long)(left + y) * rows + top + threadIdx.x] = tile[threadIdx.x][y];
-            }
+    for (unsigned int y = threadIdx.y; y < TILE; y += STEP) {
+        if (left + y < columns && top + threadIdx.x < rows) {
+            b[(unsigned long long)(left + y) * rows + top + threadIdx.x] = tile[threadIdx.x][y];
         }
-        __syncthreads();
     }
 }

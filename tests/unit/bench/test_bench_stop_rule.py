@@ -1,11 +1,23 @@
+import math
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from statistics import median
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tesserabench.bench import StopReason
-from tesserabench.bench.timing.stopping import Progress, StopRule, decide, next_checkpoint, out_of_budget, precision
+from tesserabench.bench.timing.interval import median_interval
+from tesserabench.bench.timing.stopping import (
+    Progress,
+    StopRule,
+    decide,
+    next_checkpoint,
+    out_of_budget,
+    precision,
+    sample_until_stopped,
+)
 
 RULE = StopRule(target=0.0025, min_samples=30, max_samples=10_000, budget_seconds=10.0)
 EARLY = Progress(elapsed_seconds=1.0, device_seconds=1.0)
@@ -100,17 +112,104 @@ def test_checkpoints_grow_and_end_at_the_most_samples(count: int) -> None:
     assert following >= min(count + 1, RULE.max_samples)
 
 
-def test_coverage_survives_looking_repeatedly() -> None:
+def test_blocks_are_part_of_enough() -> None:
+    samples = gaussian(40, 0.0001)
+    rule = replace(RULE, min_blocks=3)
+    assert decide(samples, replace(EARLY, blocks=2), rule) is None
+    assert decide(samples, replace(EARLY, blocks=3), rule) is StopReason.CONVERGED
+
+
+def test_device_time_is_not_asked_for_beyond_the_most_samples() -> None:
+    rule = replace(RULE, min_device_seconds=0.1, max_samples=60)
+    short = Progress(elapsed_seconds=1.0, device_seconds=0.001)
+    assert decide(gaussian(59, 0.0001), short, rule) is None
+    assert decide(gaussian(60, 0.0001), short, rule) is StopReason.CONVERGED
+
+
+def test_steady_drift_does_not_excuse_itself() -> None:
+    rising = [round(value * (1 + index / 10_000)) for index, value in enumerate(gaussian(800, 0.003))]
+    known = precision(rising)
+    assert known.half_width is not None
+    assert known.noise is not None
+    assert known.drift is not None
+    assert known.drift < 2 * known.half_width, "neighbours are alike, so the interval is wide"
+    assert known.noise < known.half_width / 5
+    assert known.drifting
+    assert decide(rising, SPENT, RULE) is StopReason.DRIFTING
+
+
+def test_noise_is_rarely_accused_of_drifting() -> None:
+    accused = sum(precision(gaussian(300, 0.03, seed)).drifting for seed in range(300))
+    assert accused <= 0.04 * 300
+
+
+class Stream:
+    """Samples that are there already."""
+
+    def __init__(self, values: list[int], sample_seconds: float = 1e-3) -> None:
+        self.values, self.sample_seconds = values, sample_seconds
+        self.count = 0
+        self.asked: list[tuple[int, bool]] = []
+
+    @property
+    def samples(self) -> list[int]:
+        return self.values[: self.count]
+
+    @property
+    def progress(self) -> Progress:
+        spent = self.count * self.sample_seconds
+        return Progress(elapsed_seconds=spent, device_seconds=spent, blocks=self.count // 10 + 1)
+
+    def more(self, until: int, *, closing: bool) -> None:
+        assert until > self.count
+        self.asked.append((until, closing))
+        while self.count < until and not (self.count and out_of_budget(self.count, self.progress, RULE)):
+            self.count += 1
+
+
+def test_second_look_with_a_quarter_more_samples_confirms_the_first() -> None:
+    stream = Stream(gaussian(100, 0.0001))
+    assert sample_until_stopped(stream, RULE) is StopReason.CONVERGED
+    assert stream.asked == [(30, False), (38, True)]
+
+
+def test_level_that_moves_after_the_first_look_goes_on() -> None:
+    stream = Stream(gaussian(30, 0.0001) + [1_080_000] * 12_000)
+    sample_until_stopped(stream, replace(RULE, budget_seconds=1e9))
+    assert stream.asked[:2] == [(30, False), (38, True)]
+    assert stream.asked[2] == (48, False), "the second look did not confirm the first"
+    assert median(stream.samples) == 1_080_000
+
+
+def test_everything_ends_with_a_closing_block() -> None:
+    for values, rule in (
+        (gaussian(12_000, 0.3), replace(RULE, budget_seconds=1e9)),
+        (gaussian(12_000, 0.3), RULE),
+        (gaussian(12_000, 0.3), replace(RULE, max_samples=30)),
+    ):
+        stream = Stream(values)
+        sample_until_stopped(stream, rule)
+        assert stream.asked[-1][1]
+        assert stream.count <= rule.max_samples + 1
+
+
+SHAPES: dict[str, tuple[Callable[[random.Random], float], float]] = {
+    "quiet": (lambda rng: rng.gauss(1, 0.005), 1.0),
+    "skewed": (lambda rng: math.exp(rng.gauss(0, 0.01)) * (2 if rng.random() < 0.02 else 1), 1.0002548),
+    "bimodal": (lambda rng: rng.gauss(1, 0.005) * (1.04 if rng.random() < 0.4 else 1), 1.0048371),
+}
+"""Draws in units of a millisecond, and their true medians."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_coverage_survives_looking_repeatedly(shape: str) -> None:
+    draw, middle = SHAPES[shape]
     covered = 0
-    for seed in range(200):
-        stream = gaussian(4000, 0.005, seed)
-        count = next_checkpoint(0, RULE)
-        while decide(stream[:count], EARLY, RULE) is None:
-            count = next_checkpoint(count, RULE)
-        ordered = sorted(stream[:count])
-        half_width = precision(stream[:count]).half_width
-        assert half_width is not None
-        middle = ordered[len(ordered) // 2]
-        covered += abs(middle - 1_000_000) <= 2 * half_width * middle
-        assert count <= 200
-    assert covered >= 190
+    for seed in range(300):
+        rng = random.Random(f"{shape}:{seed}")
+        stream = Stream([round(1e6 * draw(rng)) for _ in range(4000)])
+        assert sample_until_stopped(stream, RULE) is StopReason.CONVERGED
+        low, high = median_interval(sorted(stream.samples)) or (0, 0)
+        covered += low <= 1e6 * middle <= high
+    # 95 % less two standard errors of 300 runs.
+    assert covered >= 277

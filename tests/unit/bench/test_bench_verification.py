@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tesserabench.bench import Case, CaseFailure, Outcome, Params, find_benchmark
-from tesserabench.bench.verification import LIMITS, compare, limit_of, relative_error, require
+from tesserabench.bench.verification import (
+    LIMITS,
+    compare,
+    fingerprint,
+    limit_of,
+    relative_error,
+    require,
+    spread_of_errors,
+)
 
 
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=20), st.floats(1e-9, 1e-1))
@@ -41,9 +49,9 @@ def test_worst_output_decides() -> None:
 
 
 def test_limits_follow_the_dtype_unless_the_benchmark_says_otherwise() -> None:
-    gemm = find_benchmark("gemm/matmul")
+    triad = find_benchmark("memory/triad")
     for dtype in ("float16", "float32", "float64"):
-        assert limit_of(gemm, Case(benchmark=gemm.name, params=Params({"dtype": dtype}))) == LIMITS[dtype]
+        assert limit_of(triad, Case(benchmark=triad.name, params=Params({"dtype": dtype}))) == LIMITS[dtype]
     copy = find_benchmark("memory/copy")
     assert limit_of(copy, Case(benchmark=copy.name, params=Params({"dtype": "float32"}))) == 0.0
 
@@ -55,3 +63,36 @@ def test_failed_check_says_how_far_off_and_what_to_do() -> None:
     ) as caught:
         require(wrong, "before measuring")
     assert caught.value.outcome is Outcome.INCORRECT
+
+
+def test_whole_numbers_are_compared_exactly() -> None:
+    exact = np.array([2**60, 2**60 + 1, 5], dtype=np.int64)
+    assert relative_error(exact.copy(), exact) == 0.0
+    almost = exact.copy()
+    almost[1] -= 1
+    error = relative_error(almost, exact)
+    assert error is not None
+    assert error > 0, "a difference that float64 cannot see is still one"
+    assert LIMITS["int8"] == LIMITS["int64"] == 0.0
+
+
+def test_limits_follow_the_bits_of_the_mantissa() -> None:
+    order = ["float64", "float32", "tf32", "float16", "bfloat16", "float8_e4m3", "float8_e5m2"]
+    assert [LIMITS[name] for name in order] == sorted(LIMITS[name] for name in order)
+
+
+def test_spread_of_errors_tells_the_largest_and_the_share_beyond_the_limit() -> None:
+    exact = {"a": np.array([100.0, 100.0, 100.0, 0.001]), "other": np.ones(1)}
+    found = {"a": np.array([100.0, 100.5, 102.0, 0.01]), "extra": np.zeros(3)}
+    largest, outside = spread_of_errors(found, exact, 0.01)
+    assert largest == 2.0
+    # 0.5 % is within; 2 % is not; nine times a small number is nothing beside the others.
+    assert outside == 0.25
+    assert spread_of_errors({"a": np.zeros(0)}, {"a": np.zeros(0)}, 0.1) == (0.0, 0.0)
+
+
+def test_fingerprints_are_equal_when_all_bits_are() -> None:
+    first = {"a": np.array([1.0, np.nan]), "b": np.array(3)}
+    assert fingerprint(first) == fingerprint({"b": np.array(3), "a": np.array([1.0, np.nan])})
+    assert fingerprint(first) != fingerprint({"a": np.array([np.nextafter(1.0, 2.0), np.nan]), "b": np.array(3)})
+    assert fingerprint({"a": np.array([0.0])}) != fingerprint({"a": np.array([-0.0])})

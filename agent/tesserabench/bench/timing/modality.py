@@ -22,7 +22,7 @@ TRIM = 0.025
 
 
 def count_levels(ordered: Sequence[float], independent: float | None = None) -> int | None:
-    """Return the number of separate levels in sorted values, or None when there are too few to tell.
+    """Return how many separate levels sorted values have at least, or None when there are too few to tell.
 
     `independent` is how many independent values would say as much: samples that follow each other clump by themselves.
     """
@@ -36,9 +36,11 @@ def _levels(ordered: Sequence[float], weight: float, least: int) -> int:
     if len(ordered) < 2 * least:
         return 1
     cut = _otsu(ordered, least)
-    if cut is None or not _valley(ordered, cut, weight):
+    if cut is None:
         return 1
-    return _levels(ordered[:cut], weight, least) + _levels(ordered[cut:], weight, least)
+    found = _levels(ordered[:cut], weight, least) + _levels(ordered[cut:], weight, least)
+    # Without a valley both sides belong to one level; either may have another one beyond it.
+    return found if _valley(ordered, cut, weight) else found - 1
 
 
 def _otsu(ordered: Sequence[float], least: int) -> int | None:

@@ -10,6 +10,7 @@ from tesserabench.bench import (
     CaseFailure,
     CheckedInputs,
     DeviceKind,
+    MeasureOptions,
     Mode,
     Outcome,
     Params,
@@ -230,3 +231,15 @@ def test_inputs_have_a_digest_that_launches_do_not_change(cpu: ArrayDevice, case
     assert work.checksum() == before
     other: Any = find_benchmark(name).prepare(cpu, Params(params), 4)
     assert other.checksum() != before
+
+
+def test_regression_tier_of_these_suites_fits_ten_minutes_of_a_gpu() -> None:
+    cases = {
+        case.id
+        for suite in SUITES
+        for found in find_suite(suite).benchmarks
+        for case in found.cases(Tier.REGRESSION, DeviceKind.CUDA)
+    }
+    preparing_seconds = 4.0
+    options = MeasureOptions.for_tier(Tier.REGRESSION)
+    assert len(cases) * (preparing_seconds + options.budget_seconds) < 600

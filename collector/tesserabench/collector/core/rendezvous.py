@@ -160,16 +160,17 @@ async def _apply(
     now: datetime,
     change: Callable[[Meeting], Meeting],
 ) -> Answer:
-    """Bring the row up to date, change it, and wake those who wait when it is not what it was."""
+    """Bring the row up to date, change it, and wake those who wait when its state is not what it was."""
     before = _meeting(row)
     after = rules.look(change(rules.look(before, expected, now)), expected, now)
     if after != before:
         row.state, row.reason = after.state, after.reason
         row.members = [member.to_json() for member in after.members]
         await session.flush()
-        # Waiters listen to their run: that wakes them also when one of its attempts ends.
-        await notify_run(session, row.run_id)
     if after.state != before.state:
+        # Waiters listen to their run: that wakes them also when one of its attempts ends. One more member is no news to
+        # them, and waking all of them for each would be work for the square of their number.
+        await notify_run(session, row.run_id)
         _log.info("rendezvous.changed", run=row.run_id, key=row.key, state=after.state, why=after.reason)
     return Answer(meeting=after, reason=rules.waits_for(after, expected))
 

@@ -1,7 +1,7 @@
-"""Runs on GPUs that a test scripts: real agent, nvidia-ml-py and workers; only the driver's library and kernels are not.
+"""Runs on scripted GPUs: real agent, nvidia-ml-py and workers; only the driver's library and the kernels are not.
 
-A worker measures on the simulated device, slowed down to real time, so that the agent's readings of the scripted GPU and
-the measured windows have something to meet.
+A worker measures on the simulated device, slowed down to real time, so that the readings of the scripted GPU and the
+measured windows have something to meet.
 """
 
 import asyncio

@@ -1,11 +1,13 @@
 """What the agent is told, where it came from, and what it says about mistakes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tesserabench.agent.errors import SettingsError
 from tesserabench.agent.origins import load_settings, variable_of
-from tesserabench.agent.settings import Settings, split_address
+from tesserabench.agent.settings import Section, Settings, split_address
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +161,29 @@ def test_other_addresses_are_refused(address: str) -> None:
 
 
 def test_settings_describe_every_key() -> None:
-    sections = {"tls", "policy", "budgets", "link"}
-    described = {name: bool(field.description) for name, field in Settings.model_fields.items() if name not in sections}
-    assert all(described.values()), described
+    undescribed = [
+        name
+        for name, field in Settings.model_fields.items()
+        if not field.description and not (isinstance(field.annotation, type) and issubclass(field.annotation, Section))
+    ]
+    assert undescribed == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"clocks": "fast"}, "lock:MHZ"),
+        ({"clocks": "lock:0"}, "lock:MHZ"),
+        ({"clocks": "lock:1410", "policy": {"shared": True}}, "on a shared host clocks are not locked"),
+        ({"readiness": {"temperature_celsius": -1}}, "temperature_celsius"),
+        ({"cooling": {"pause_seconds": 60}}, "pause_seconds"),
+    ],
+)
+def test_measuring_settings_that_cannot_hold_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Settings(**settings)
+
+
+@pytest.mark.parametrize("clocks", ["observe", "lock:tdp", "lock:1410"])
+def test_clock_policies(clocks: str) -> None:
+    assert Settings(clocks=clocks).clocks == clocks

@@ -46,7 +46,7 @@ def test_maps_of_messages_and_of_numbers_are_kept() -> None:
     host = Host(name="hosts/a")
     host.devices["GPU-1"].throttle_ns["sw_power_cap"] = 5
     assert plain(host)["devices"] == {
-        "GPU-1": {"throttle_reasons": [], "throttle_ns": {"sw_power_cap": 5}, "foreign_pids": []}
+        "GPU-1": {"throttle_reasons": [], "throttle_ns": {"sw_power_cap": 5}, "foreign_pids": [], "findings": []}
     }
 
 

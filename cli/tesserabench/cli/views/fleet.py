@@ -107,6 +107,8 @@ def _device(device: Device, host: Host) -> str:
         parts.append(f"{state.temperature_celsius:.0f} degrees C")
     if state is not None and state.throttle_reasons:
         parts.append(f"throttled: {', '.join(state.throttle_reasons)}")
+    if state is not None and state.findings:
+        parts.append(f"look at: {', '.join(state.findings)}")
     return ", ".join(parts)
 
 

@@ -1,6 +1,6 @@
 """What was measured, one row per case, host and device: the same table for a run and for `tbctl bench run`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
@@ -9,7 +9,7 @@ from tesserabench.cli.output.table import Column
 from tesserabench.cli.output.words import word
 from tesserabench.cli.views.verdicts import case_text, parameters_text, style_of
 from tesserabench.report.quantity import interval, percent, quantity
-from tesserabench.v1.measurement_pb2 import CaseResult, Measurement, Outcome, StopReason, TimingMode
+from tesserabench.v1.measurement_pb2 import CaseResult, Measurement, Outcome, StopReason, ThrottleClass, TimingMode
 from tesserabench.v1.result_service_pb2 import Result
 
 Metric = TypeVar("Metric")
@@ -40,6 +40,11 @@ class ResultRow:
     ceiling: str = ""
     stop_reason: str = ""
     flags: str = ""
+    backend: str = ""
+    throttle: str = ""
+    clock_policy: str = ""
+    arm: str = ""
+    """Of an interleaved comparison."""
 
 
 def rows_of(results: Iterable[Result], *, per_trial: bool) -> list[ResultRow]:
@@ -50,9 +55,9 @@ def rows_of(results: Iterable[Result], *, per_trial: bool) -> list[ResultRow]:
     """
     if per_trial:
         return [_row([result]) for result in results]
-    groups: dict[tuple[str, int, str, str], list[Result]] = {}
+    groups: dict[tuple[str, int, str, str, str], list[Result]] = {}
     for result in results:
-        key = (result.result.case.id, result.result.mode, result.host, result.device_uuid)
+        key = (result.result.case.id, result.result.mode, result.host, result.device_uuid, result.result.arm)
         groups.setdefault(key, []).append(result)
     return [_row([result for result in group if not result.late] or group) for group in groups.values()]
 
@@ -60,6 +65,7 @@ def rows_of(results: Iterable[Result], *, per_trial: bool) -> list[ResultRow]:
 def result_columns(rows: Sequence[ResultRow]) -> Sequence[Column[ResultRow]]:
     """The columns for these rows: the host is shown when there are several."""
     one_host = len({row.host for row in rows}) <= 1
+    arms = (Column[ResultRow](title="ARM", value=lambda row: row.arm),) if any(row.arm for row in rows) else ()
     return (
         Column[ResultRow](title="CASE", value=lambda row: row.case, wide=True),
         Column[ResultRow](
@@ -70,6 +76,7 @@ def result_columns(rows: Sequence[ResultRow]) -> Sequence[Column[ResultRow]]:
             shrink=True,
         ),
         Column[ResultRow](title="PARAMETERS", value=lambda row: row.parameters, wide=True),
+        *arms,
         Column[ResultRow](title="HOST", value=lambda row: row.host, wide=one_host),
         Column[ResultRow](title="DEVICE", value=lambda row: row.device, wide=True),
         Column[ResultRow](title="MODE", value=lambda row: row.mode, wide=True),
@@ -109,6 +116,9 @@ def result_columns(rows: Sequence[ResultRow]) -> Sequence[Column[ResultRow]]:
         Column[ResultRow](title="SAMPLES", value=lambda row: row.samples, wide=True, right=True),
         Column[ResultRow](title="STOPPED", field="stop_reason", value=lambda row: row.stop_reason, wide=True),
         Column[ResultRow](title="FLAGS", value=lambda row: row.flags, wide=True),
+        Column[ResultRow](title="TIMED BY", field="backend", value=lambda row: row.backend, wide=True),
+        Column[ResultRow](title="THROTTLE", value=lambda row: row.throttle, wide=True),
+        Column[ResultRow](title="CLOCKS", field="clock_policy", value=lambda row: row.clock_policy, wide=True),
         Column[ResultRow](title="OUTCOME", value=lambda row: row.outcome, style=lambda row: style_of(row.outcome)),
         Column[ResultRow](title="REASON", value=lambda row: row.reason, wide=True),
     )
@@ -145,6 +155,7 @@ def _row(group: Sequence[Result]) -> ResultRow:
     ratios = [item.ceiling_ratio for item in measured if item.HasField("ceiling_ratio") and item.ceiling == ceiling]
     return ResultRow(
         case=case.id,
+        arm=first.result.arm,
         benchmark=case.benchmark,
         parameters=parameters_text(case.id, case.parameters),
         mode=word(TimingMode, first.result.mode),
@@ -164,8 +175,17 @@ def _row(group: Sequence[Result]) -> ResultRow:
         ceiling_ratio=median(ratios) if ratios else None,
         ceiling=ceiling,
         stop_reason=word(StopReason, first.result.stop_reason),
-        flags=" ".join(sorted({flag for item in group for flag in item.result.flags})),
+        flags=" ".join(sorted({flag for item in group for flag in _flags(item)})),
+        backend=" ".join(sorted({item.result.backend for item in group} - {""})),
+        throttle=" ".join(sorted({word(ThrottleClass, item.result.throttle) for item in group} - {"", "unspecified"})),
+        clock_policy=" ".join(sorted({item.trial_started.clock_policy for item in group} - {""})),
     )
+
+
+def _flags(result: Result) -> Iterator[str]:
+    """Remarks on a case and on the trial that it was measured in."""
+    yield from result.result.flags
+    yield from result.trial_finished.flags
 
 
 def _main(result: CaseResult) -> Measurement | None:

@@ -1,5 +1,5 @@
 from support.contract_values import a_result
-from tesserabench.cli.views.results import rows_of
+from tesserabench.cli.views.results import result_columns, rows_of
 from tesserabench.v1.measurement_pb2 import Measurement, Statistics
 from tesserabench.v1.result_service_pb2 import Result
 
@@ -48,3 +48,13 @@ def test_a_trial_without_an_interval_counts_with_all_its_samples() -> None:
 def test_one_trial_without_an_interval_shows_none() -> None:
     (row,) = rows_of([trial(ceiling="bandwidth", time=time_of(low=None, high=None))], per_trial=False)
     assert (row.low, row.high) == (None, None)
+
+
+def test_two_arms_of_one_case_are_two_rows() -> None:
+    trials = [trial(ceiling="", time=time_of(low=95, high=105)) for _ in range(4)]
+    for item, arm in zip(trials, ("a", "b", "a", "b"), strict=True):
+        item.result.arm = arm
+    rows = rows_of(trials, per_trial=False)
+    assert [(row.arm, row.trials) for row in rows] == [("a", 2), ("b", 2)]
+    assert "ARM" in [column.title for column in result_columns(rows)]
+    assert "ARM" not in [column.title for column in result_columns(rows_of([a_result()], per_trial=False))]

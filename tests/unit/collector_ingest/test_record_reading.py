@@ -307,3 +307,20 @@ def test_nothing_follows_the_closing_record() -> None:
 
 def test_an_empty_batch_is_a_question() -> None:
     assert read() == ()
+
+
+@pytest.mark.parametrize("arm", ["", "a", "b", "null_a", "null_b"])
+def test_arms_are_part_of_a_result(arm: str) -> None:
+    record = uploads.case_finished(1)
+    record.case_finished.result.arm = arm
+    found = read_case(record)
+    assert found.arm == arm
+    assert json.loads(found.case.static_json + found.detail_json).get("arm", "") == arm
+
+
+def test_an_arm_that_nobody_knows_is_set_aside() -> None:
+    record = uploads.case_finished(1)
+    record.case_finished.result.arm = "c"
+    found = read_one(record)
+    assert isinstance(found, Unusable)
+    assert "result.arm: 'c'" in found.reason

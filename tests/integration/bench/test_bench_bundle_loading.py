@@ -14,6 +14,7 @@ from tesserabench.bench.bundle import (
     load_bundle,
     load_installed,
 )
+from tesserabench.bench.duet.arms import Arm, load_arm
 
 MANIFEST = """\
 schema = 1
@@ -325,3 +326,12 @@ def test_broken_entry_point_is_one_sentence(installed: Path) -> None:
     (installed / "plain_package" / "__init__.py").write_text("x = 1\nraise OSError('no disk')\n")
     with pytest.raises(BundleError, match=r"__init__\.py:2: raises OSError while it is imported: no disk"):
         load_installed("plain")
+
+
+def test_two_folders_are_two_arms_of_a_comparison(tmp_path: Path) -> None:
+    old, new = make(tmp_path / "old", amount=16), make(tmp_path / "new", amount=32)
+    arms = [load_arm(Arm(spec=str(folder)), tier="smoke", device_kind="cpu") for folder in (old, new)]
+    assert [arm.bundle for arm in arms] == [str(old), str(new)]
+    assert [[case.id for case in arm.cases] for arm in arms] == [["mine/doubled[n=16]"], ["mine/doubled[n=32]"]]
+    # What a worker is told is loaded again there, and must be the same.
+    assert load_bundle(str(arms[0].bundle)).digest == load_bundle(old).digest

@@ -74,7 +74,7 @@ def _place(spec: str, bundle: Bundle | None) -> str | None:
 def _suite(spec: str, bundle: Bundle | None, registry: Registry) -> Suite:
     if bundle is not None:
         found = [registry.find_suite(name) for name in bundle.suites]
-        everything = tuple(dict.fromkeys(item for suite in found for item in suite.benchmarks))
+        everything = tuple({item.name: item for suite in found for item in suite.benchmarks}.values())
         return Suite(name=bundle.name, summary=bundle.summary, benchmarks=everything)
     if "/" not in spec:
         return registry.find_suite(spec)

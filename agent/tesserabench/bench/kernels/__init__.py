@@ -25,7 +25,8 @@ ARCHITECTURES = ("80", "90", "100", "120")
 
 _HEADER = re.compile(r"^// *(variants|architectures|spills): *(.+?) *$")
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"[ \t]*$', re.MULTILINE)
-_KERNEL = re.compile(r"__global__(?:\s+__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\))?\s+void\s+(\w+)\s*\(")
+_BOUNDS = r"(?:\s*__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\))?"
+_KERNEL = re.compile(rf"__global__{_BOUNDS}\s+void{_BOUNDS}\s+(\w+)\s*\(")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

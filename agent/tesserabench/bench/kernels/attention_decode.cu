@@ -1,4 +1,5 @@
-// variants: ELEMENT=bfloat16 HEAD_DIM=64,128 GROUP=1,4
+// variants: ELEMENT=bfloat16 HEAD_DIM=128 GROUP=4
+// variants: ELEMENT=float16 HEAD_DIM=64 GROUP=1
 // variants: ELEMENT=float16 HEAD_DIM=128 GROUP=8
 // One query for each sequence over its cache of keys and values: (batch, kv_heads * GROUP, HEAD_DIM) over twice
 // (batch, kv_heads, length, HEAD_DIM). The cache is read once: a block serves all GROUP queries of its keys' head, and

@@ -1,5 +1,5 @@
-// variants: ELEMENT=bfloat16 HEAD_DIM=64,128 CAUSAL=0,1
-// variants: ELEMENT=float16 HEAD_DIM=128 CAUSAL=1
+// variants: ELEMENT=bfloat16 HEAD_DIM=128 CAUSAL=0,1
+// variants: ELEMENT=float16 HEAD_DIM=64 CAUSAL=1
 // O = softmax(Q K^T / sqrt(D)) V without writing the scores (Dao et al., FlashAttention, 2022): tensor cores, online
 // softmax in registers. Q, O are (batch, heads, length_q, HEAD_DIM), K, V are (batch, kv_heads, length_k, HEAD_DIM).
 //

@@ -1,4 +1,4 @@
-// variants: ELEMENT=bfloat16 WIDTH=8 LANES=256,1024 PACKS=4
+// variants: ELEMENT=bfloat16 WIDTH=8 LANES=256 PACKS=4
 // variants: ELEMENT=float16 WIDTH=1 LANES=32 PACKS=4
 // In place over materialised scores: softmax(scale x) along rows, where row i of each (rows_each, columns) matrix sees
 // the first i + 1 + columns - rows_each columns if it is causal, else all.

@@ -1,5 +1,6 @@
-// variants: ELEMENT=float32 WIDTH=4 LANES=32,1024 PACKS=4
-// variants: ELEMENT=float16,bfloat16 WIDTH=8 LANES=256 PACKS=4
+// variants: ELEMENT=float32 WIDTH=4 LANES=1024 PACKS=4
+// variants: ELEMENT=float16 WIDTH=8 LANES=32 PACKS=4
+// variants: ELEMENT=bfloat16 WIDTH=8 LANES=256 PACKS=4
 // variants: ELEMENT=bfloat16 WIDTH=1 LANES=1024 PACKS=8
 // y = x / sqrt(mean of squares + epsilon) * gamma, along rows; and the same of a sum that is written too.
 #include "row.cuh"

@@ -20,8 +20,8 @@ from tesserabench.bench.workloads.norm_work import (
 )
 
 PACK_BYTES = 16
-FEW_PACKS, MOST_PACKS = 4, 8
-"""Packs a thread holds: up to the first while rows may get more threads, up to the second where they may not."""
+MOST_PACKS, MOST_SINGLES = 4, 8
+"""Packs a thread holds, and single elements where a row of the most threads is not aligned: more would be spilled."""
 LANES = (32, 128, 256, 512, 1024)
 BLOCK = 256
 """Threads of a block in which every warp has a row of its own."""
@@ -51,6 +51,11 @@ class RowShape:
         return {"ELEMENT": dtype, "WIDTH": str(self.width), "LANES": str(self.lanes), "PACKS": str(self.packs)}
 
 
+def most_packs(width: int) -> int:
+    """Return how many packs of so many elements a thread of the largest block holds."""
+    return MOST_SINGLES if width == 1 else MOST_PACKS
+
+
 def shape_of(columns: int, dtype: str) -> RowShape:
     """Return the fewest threads that hold a row; packs are single elements where rows are not aligned to 16 bytes."""
     whole = PACK_BYTES // ITEMSIZE[dtype]
@@ -58,7 +63,7 @@ def shape_of(columns: int, dtype: str) -> RowShape:
     count = -(-columns // width)
     for lanes in LANES:
         packs = -(-count // lanes)
-        if packs <= (MOST_PACKS if lanes == LANES[-1] else FEW_PACKS):
+        if packs <= (most_packs(width) if lanes == LANES[-1] else MOST_PACKS):
             return RowShape(width=width, lanes=lanes, packs=1 << (packs - 1).bit_length(), fits=True)
     return RowShape(width=width, lanes=LANES[-1], packs=1, fits=False)
 
@@ -72,7 +77,7 @@ class _Launcher:
         if not self.shape.fits and module == "softmax":
             name = "softmax_streamed"
         elif not self.shape.fits:
-            most = LANES[-1] * MOST_PACKS * self.shape.width
+            most = LANES[-1] * most_packs(self.shape.width) * self.shape.width
             raise CaseFailure(
                 Outcome.UNSUPPORTED,
                 f"columns is {work.columns}; rows of dtype {work.dtype} may have at most {most} here "

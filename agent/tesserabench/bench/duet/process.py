@@ -189,8 +189,8 @@ class _Attention:
         self._await_exit()
 
     def _await_exit(self) -> None:
-        if self._said is None:
-            self._enter("shutdown", "", self._limits.shutdown)
+        # Where it was when its pipe ended stays known: a process that dies does so there.
+        self._deadline = min(self._deadline, time.monotonic() + self._limits.shutdown)
         while self._process.poll() is None:
             self._check_time()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -268,7 +268,8 @@ class _Attention:
         where = f"in phase {self._where}{f' of {self._case}' if self._case else ''}" if self._case else ""
         if status < 0:
             name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-            return self._end(Outcome.DEVICE_ERROR, f"the worker died of {name} {where}".rstrip() + last)
+            # What it printed last is the crash handler's list of modules.
+            return self._end(Outcome.DEVICE_ERROR, f"the worker died of {name} {where}".rstrip())
         return self._end(Outcome.HARNESS_ERROR, f"the worker ended with status {status} {where}".rstrip() + last)
 
 

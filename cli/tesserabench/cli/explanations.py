@@ -33,6 +33,14 @@ REASONS: dict[Reason, tuple[str, str]] = {
         "tbctl run list --branch or --commit",
     ),
     Reason.ATTEMPT_NOT_FOUND: ("there is no such attempt", "tbctl run get RUN"),
+    Reason.RENDEZVOUS_NOT_FOUND: (
+        "no host of the run has come to this rendezvous, or it is over and cleared away",
+        "the agent asks again by itself; look at its log if it lasts",
+    ),
+    Reason.RENDEZVOUS_MISMATCH: (
+        "the hosts of a run do not agree on how many they are or which place each has",
+        "update agents of different versions; tbctl run retry RUN",
+    ),
     Reason.RUN_PENDING: ("the run has not finished, or is not judged yet", "tbctl run watch RUN"),
     Reason.RUN_FINISHED: ("the run has finished already", "tbctl run retry RUN measures again"),
     Reason.BASELINE_PINNED: ("the baseline is protected from being moved", "tbctl baseline unpin NAME"),

@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_refused_with_the_rank(nccl: Nccl) -> None:
 def test_without_nccl_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
     module = types.ModuleType("cupy.cuda.nccl")
     module.available = False  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", None if absent == "binding" else module)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", None if absent == "binding" else module)
     with pytest.raises(CaseFailure, match=r"install tesserabench\[collectives\]") as refused:
         transport.unique_id()
     assert refused.value.outcome is Outcome.UNSUPPORTED

@@ -101,6 +101,20 @@ def test_outputs_are_compared_with_the_formula(folder: Path) -> None:
     assert got["sums.unwritten"] == exact["sums.unwritten"] == 0
 
 
+def test_kernel_that_writes_over_an_input_is_found_out(folder: Path) -> None:
+    def careless(x: Any, index: Any, out: Any, factor: Any, rows: Any) -> None:
+        sums(x, index, out, factor, rows)
+        index[0] += 1
+
+    good, bad = (work(declared(), PythonKernels(sums=kernel), folder) for kernel in (sums, careless))
+    before = good.checksum()
+    assert bad.checksum() == before
+    for found in (good, bad):
+        found.launch()
+    assert good.checksum() == before
+    assert bad.checksum() != before
+
+
 def test_reference_may_be_another_kernel_over_the_same_inputs(folder: Path) -> None:
     slow = {"source": "slow.cu", "function": "slow", "grid": "rows", "block": "1"}
     device = PythonKernels(sums=sums, slow=sums)

@@ -9,7 +9,7 @@ from tesserabench.bench.bundle.expression import ExpressionError, array_function
 from tesserabench.bench.bundle.sources import cuda_source
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.inputs import normal, uniform
+from tesserabench.bench.inputs import checksum, normal, uniform
 from tesserabench.bench.workloads.arrays import pick, poison, to_host, unwritten
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ class DeclaredWork(DeclaredArrays):
             if flat.dtype.kind == "f":
                 found[f"{item.name}.unwritten"] = unwritten(self.xp, flat)
         return found
+
+    def checksum(self) -> str:
+        """Return a digest of every input as the device holds it now: a kernel that writes over one is found out."""
+        return checksum(self.xp, *(self.arrays[item.name] for item in self.declared.inputs))
 
     def reference(self) -> "HostArrays":
         """Return the same from the formulas in float64 on the host, or from the reference kernel."""

@@ -30,6 +30,8 @@ class Fault(StrEnum):
     SEGFAULT = "segfault"
     OUT_OF_MEMORY = "out_of_memory"
     DEVICE_ERROR = "device_error"
+    STICKY_ERROR = "sticky_error"
+    """An error after which this process can use the device no more, and another one can."""
     DEVICE_LOST = "device_lost"
     UNSUPPORTED = "unsupported"
     WRONG_RESULT = "wrong_result"

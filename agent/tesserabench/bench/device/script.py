@@ -34,6 +34,11 @@ _RAISED = {
         False,
     ),
     Fault.DEVICE_ERROR: (Outcome.DEVICE_ERROR, "the simulated device reported an illegal address in the kernel", False),
+    Fault.STICKY_ERROR: (
+        Outcome.DEVICE_ERROR,
+        "the simulated device reported an error that stays with this process",
+        True,
+    ),
     Fault.DEVICE_LOST: (Outcome.DEVICE_LOST, "the simulated device fell off the bus; reset or drain the host", True),
     Fault.UNSUPPORTED: (Outcome.UNSUPPORTED, "the simulated device does not support this case; leave it out", False),
 }

@@ -9,8 +9,9 @@ import pytest
 from support.fake_cupy import CALL_NS, GAP_NS, STAMP_NS, CUDARuntimeError, FakeGpu, Operation, install
 from tesserabench.bench import Backend, CacheKind, Mode, Outcome, TimingOrder, open_device
 from tesserabench.bench.device.cuda import CudaDevice
+from tesserabench.bench.device.cuda.graph import GRAPHS_MOST
 from tesserabench.bench.device.cuda.timing import CudaTiming
-from tesserabench.bench.device.cuda.ways import GRAPHS_MOST, HOLD_LIMIT_NS, candidates, watched
+from tesserabench.bench.device.cuda.ways import HOLD_LIMIT_NS, candidates, watched
 from tesserabench.bench.device.protocol import Drill
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.vocabulary import Flag

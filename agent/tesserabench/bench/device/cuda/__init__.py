@@ -1,9 +1,9 @@
 """A CUDA device through CuPy, which is imported when a device is opened, never before.
 
 Nothing here reads NVML: the process that watches the device does. `device` holds the device itself; `timing` chooses
-among the `ways` of timing and falls back visibly; `lineup` is what each of them puts on the stream; `stamps`, `flush`
-and `calibration` surround the samples; `compiling` and `kernels` make kernels that tell what they are; `peaks` knows
-what a device could do at most; `profile` reads what Nsight Compute sees.
+among the `ways` of timing, of which `graph` is the best, and falls back visibly; `lineup` is what each of them puts on
+the stream; `stamps`, `flush` and `calibration` surround the samples; `compiling` and `kernels` make kernels that tell
+what they are; `peaks` knows what a device could do at most; `profile` reads what Nsight Compute sees.
 """
 
 import importlib

@@ -6,8 +6,9 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tesserabench.bench.device.cuda.flight import HoldExpired, Refused
 from tesserabench.bench.device.cuda.lineup import Lineup
-from tesserabench.bench.device.cuda.ways import WAYS, HoldExpired, Refused
+from tesserabench.bench.device.cuda.ways import WAYS
 from tesserabench.bench.device.protocol import Timer, TimingOrder
 from tesserabench.bench.vocabulary import Backend, Flag, Mode
 

@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tesserabench.bench.device.cuda.flight import Flight, HoldExpired, Refused, Way
 from tesserabench.bench.device.cuda.lineup import Lineup
-from tesserabench.bench.device.cuda.ways import WAYS, Flight, HoldExpired, Refused, Way, candidates
+from tesserabench.bench.device.cuda.ways import WAYS, candidates
 from tesserabench.bench.device.protocol import Block, CacheUse, Timer, Timing, TimingOrder, Workload
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.vocabulary import Backend, CacheKind, Flag, Mode, Outcome

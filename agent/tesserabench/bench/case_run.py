@@ -8,7 +8,7 @@ from tesserabench.bench.case import Case
 from tesserabench.bench.case_work import CaseWork
 from tesserabench.bench.definition import Benchmark
 from tesserabench.bench.derive import Work, derive_cycles, derive_facts, derive_metrics, implausible
-from tesserabench.bench.device.protocol import Device, DeviceState, TellingWork
+from tesserabench.bench.device.protocol import CacheUse, Device, DeviceState, TellingWork
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.measurement import Ceilings, Measurement
 from tesserabench.bench.metric import MetricValue
@@ -200,9 +200,6 @@ class CaseRun:
             items=benchmark.items(params) if benchmark.items else None,
         )
         flags = self._flags(taken, statistics)
-        sampling = taken.sampling
-        if Flag.CACHE_UNKNOWN in flags:
-            sampling = replace(sampling, cache=replace(sampling.cache, kind=CacheKind.UNKNOWN))
         reason = implausible(statistics.median, work, self._ceilings, self._device.info)
         if taken.escaped:
             reason = (
@@ -214,7 +211,7 @@ class CaseRun:
             outcome=Outcome.IMPLAUSIBLE if reason else Outcome.OK,
             reason=reason or "",
             failed_phase=Phase.MEASURE if reason else None,
-            sampling=sampling,
+            sampling=replace(taken.sampling, cache=self._cache(taken.sampling.cache, flags)),
             flops=work.flops,
             bytes=work.bytes,
             items=work.items,
@@ -222,10 +219,19 @@ class CaseRun:
         )
         self._found = replace(self._found, metrics=self._metrics(statistics, work))
 
+    def _cache(self, used: CacheUse, flags: tuple[str, ...]) -> CacheUse:
+        """Return how the cache was treated, with what only the checks know of a rotation."""
+        if self._found.mode is not Mode.ROTATING:
+            return used
+        sets = self._work.sets
+        kind = CacheKind.UNKNOWN if Flag.CACHE_UNKNOWN in flags else used.kind
+        return CacheUse(kind=kind, bytes=sets.bytes, copies=len(sets.workloads))
+
     def _metrics(self, statistics: Statistics, work: Work) -> tuple[MetricValue, ...]:
+        """Return all metrics, one of a name: what the formulas give comes before what the work tells of itself."""
         found, armed = self._found, self._work.armed
         workload = self._work.sets.workloads[0]
-        return (
+        values = (
             *derive_metrics(statistics, work, self._ceilings),
             *derive_cycles(statistics, found.samples, found.clock_mhz),
             *(workload.metrics(statistics) if isinstance(workload, TellingWork) else ()),
@@ -233,6 +239,7 @@ class CaseRun:
                 self._work.correctness, self._work.determinism, found.kernels, armed.first_ns / statistics.median
             ),
         )
+        return tuple({value.name: value for value in reversed(values)}.values())[::-1]
 
     def _flags(self, taken: Taken, statistics: Statistics) -> tuple[str, ...]:
         work, sampling = self._work, taken.sampling

@@ -190,6 +190,7 @@ def test_rotation_has_so_many_sets_that_the_cache_holds_none() -> None:
     assert found.sampling.cache.kind is CacheKind.ROTATION
     # 5 x 50 MiB of cache over 3 x 64 MiB of one float32 product of 4096, and one more.
     assert found.sampling.cache.copies == 3
+    assert found.sampling.cache.bytes == 3 * 3 * 4 * 4096**2
     assert not {Flag.CACHE_UNKNOWN, Flag.ROTATION_SHORT} & set(found.flags)
 
 
@@ -489,8 +490,9 @@ def test_metrics_of_the_work_itself_are_reported_and_it_is_closed_once() -> None
     assert Telling.closed == 1
 
 
-def test_items_give_a_rate() -> None:
-    found = taken(on_the_cpu(registry_of(BareWork(lambda: None), items=lambda _: 1000)))
+def test_items_give_a_rate_and_no_metric_is_told_twice() -> None:
+    found = taken(on_the_cpu(registry_of(Telling(lambda: None), items=lambda _: 1000)))
+    assert [metric.name for metric in found.metrics].count("item_rate") == 1
     assert found.items == 1000
     assert found.statistics is not None
     assert metrics(found)["item_rate"] == pytest.approx(1000 / found.statistics.median * 1e9)

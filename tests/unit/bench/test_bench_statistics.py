@@ -104,3 +104,34 @@ def test_correlation_within_chance_changes_nothing() -> None:
     assert effective_count(100, -0.9) == 100
     assert effective_count(100, None) == 100
     assert effective_count(100, 0.5) == pytest.approx(100 / 3)
+
+
+def test_tails_need_three_hundred_samples() -> None:
+    few, enough = summarise(list(range(1, 300))), summarise(list(range(1, 301)))
+    assert (few.p1, few.p99) == (None, None)
+    assert enough.p1 == pytest.approx(np.quantile(range(1, 301), 0.01))
+    assert enough.p99 == pytest.approx(np.quantile(range(1, 301), 0.99))
+
+
+@given(SAMPLES)
+def test_outliers_are_counted_by_the_fences(samples: list[int]) -> None:
+    found = summarise(samples)
+    q1, q3 = np.quantile(samples, [0.25, 0.75])
+    distance = np.maximum(q1 - np.array(samples), np.array(samples) - q3)
+    assert found.severe_outliers == np.count_nonzero(distance > 3 * found.iqr)
+    assert found.mild_outliers + found.severe_outliers == np.count_nonzero(distance > 1.5 * found.iqr)
+
+
+def test_first_sample_is_told_beside_the_median() -> None:
+    assert summarise([300, 100, 100, 100]).first_ratio == 3.0
+
+
+def test_detectable_effect_is_found_in_four_cases_of_five() -> None:
+    rng = random.Random(2)
+    spread, count = 0.01, 200
+    effects = [summarise([rng.gauss(1, spread) for _ in range(count)]).minimum_detectable_effect for _ in range(50)]
+    effect = float(np.median([known for known in effects if known is not None]))
+    error = math.sqrt(math.pi / 2) * spread / math.sqrt(count)
+    apart = stats.norm.sf(1.96 - effect / (math.sqrt(2) * error))
+    assert apart == pytest.approx(0.8, abs=0.1)
+    assert summarise([1, 2, 3]).minimum_detectable_effect is None

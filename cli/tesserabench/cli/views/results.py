@@ -199,9 +199,10 @@ def _rate(result: CaseResult, ceiling: str) -> Measurement | None:
 
 
 def rate_of(metrics: Mapping[str, Metric], ceiling: str) -> Metric | None:
-    """The rate to show: the one that the ceiling limits, else operations before bytes."""
+    """The rate to show: the one that the ceiling limits, else operations before bytes; of what only moves, its own."""
     order = ("bandwidth", "throughput") if ceiling == "bandwidth" else ("throughput", "bandwidth")
-    return next((metrics[name] for name in order if name in metrics), None)
+    moved = ("bus_bandwidth", "payload_bandwidth")
+    return next((metrics[name] for name in (*order, *moved) if name in metrics), None)
 
 
 def _lowest(measurements: Sequence[Measurement]) -> float | None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tesserabench.cli.errors import CliError
+
 
 def measure_fresh(  # noqa: PLR0913 - what a trial needs, all keyword-only
     library: Any,
@@ -14,7 +16,11 @@ def measure_fresh(  # noqa: PLR0913 - what a trial needs, all keyword-only
     trials: int,
     observer: Any,
 ) -> list[Any]:
-    """One result a trial; a trial whose process died has the outcome that says so. Seeds count up from the plan's."""
+    """One result a trial; a trial whose process died has the outcome that says so. Seeds count up from the plan's.
+
+    Raises:
+        CliError: the device cannot be opened.
+    """
     from dataclasses import replace  # noqa: PLC0415 - with the library
 
     return [
@@ -57,9 +63,15 @@ class _Taken:
                 self._observer.phase(self._cases.get(message["case"]), message["phase"], message["budget"])
 
     def result(self, end: Any) -> Any:
-        """The trial's result; where the process ended before it told one, from what it did tell."""
+        """The trial's result; where the process ended before it told one, from what it did tell.
+
+        Raises:
+            CliError: the worker could not even begin.
+        """
         from dataclasses import replace  # noqa: PLC0415 - with the library
 
+        if end.result is None and self._header is None and end.outcome == self._library.Outcome.UNSUPPORTED:
+            raise CliError(end.reason)
         if end.result is not None:
             said = self._library.TrialResult.from_dict({**end.result, "measurements": []})
             return replace(said, header=self._header, measurements=tuple(self._done))

@@ -119,6 +119,14 @@ def test_several_trials_are_several_processes_and_one_table(tbctl: Tbctl, home: 
     assert [row["repetition_index"] for row in rows if row["run_type"] == "iteration"] == [0, 1, 2]
 
 
+def test_what_cannot_be_measured_here_says_why(tbctl: Tbctl) -> None:
+    said = tbctl("bench", "run", "memory", "--device", "simulated", "--backend", "graph", "--benchmark", "memory/copy")
+    assert said.status == 0, said.err
+    assert "  unsupported (1 of 1): " in said.out
+    wrong = tbctl("bench", "run", "memory", "--device", "simulated:{}x", "--trials", "2")
+    assert (wrong.status, "unexpected" in wrong.err) == (1, False)
+
+
 def test_trial_whose_process_dies_is_told_as_such(tbctl: Tbctl) -> None:
     scenario = 'simulated:{"rules": [{"match": "memory/triad", "fault": "segfault"}]}'
     said = tbctl("bench", "run", "core", "--device", scenario, "--benchmark", "triad", "--trials", "2")

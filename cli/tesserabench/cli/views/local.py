@@ -1,6 +1,7 @@
 """The result of a local trial as the rows of the usual table; reads the library's data without importing it."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
@@ -26,13 +27,15 @@ def rows_of_trials(results: Sequence[Any]) -> list[ResultRow]:
 
 
 def local_lines(rows: Sequence[ResultRow], results: Sequence[Any], *, wide: bool) -> list[str]:
-    """What stands below the table: flags and how to read them; with `wide` also ceilings and kernels."""
+    """What stands below the table: what cannot be done here, flags and how to read them; with `wide` ceilings and kernels."""
     counts: dict[str, int] = {}
     for flag in (flag for row in rows for flag in row.flags.split()):
         counts[flag] = counts.get(flag, 0) + 1
     for flag in (flag for result in results for flag in result.flags):
         counts[flag] = counts.get(flag, 0) + 1
-    lines = [f"  flag {flag} ({count} of {len(rows)}): tbctl bench explain {flag}" for flag, count in counts.items()]
+    reasons = Counter(row.reason for row in rows if row.outcome == "unsupported")
+    lines = [f"  unsupported ({count} of {len(rows)}): {reason}" for reason, count in reasons.items()]
+    lines += [f"  flag {flag} ({count} of {len(rows)}): tbctl bench explain {flag}" for flag, count in counts.items()]
     if wide:
         lines += [line for result in results for line in _ceiling_lines(result)]
         lines += list(dict.fromkeys(line for result in results for line in _kernel_lines(result)))

@@ -74,6 +74,10 @@ async def read(session: AsyncSession, run_id: int) -> RunPage:
     )
 
 
+def _key(series: Series) -> tuple[str, str, str, str]:
+    return series.case_id, series.mode, series.metric, series.device_key
+
+
 def _primary_entries(content: Mapping[str, Any]) -> dict[tuple[str, str, str, str], Mapping[str, Any]]:
     return {
         (
@@ -112,6 +116,7 @@ def _cases(
             low=min(box.ci_low if box.ci_low is not None else box.value for box in own),
             high=max(box.ci_high if box.ci_high is not None else box.value for box in own),
             launches=len(own),
-            change=entries.get((series.case_id, series.mode, series.metric, series.device_key), {}),
+            # Of two arms, the comparison names the case of the first.
+            change={} if series.arm not in {"", "a"} else entries.get(_key(series), {}),
             drawing=chart.launches(groups, series.unit) if drawn <= _MOST_CHARTS else Markup(""),
         )

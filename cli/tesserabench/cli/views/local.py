@@ -27,7 +27,7 @@ def rows_of_trials(results: Sequence[Any]) -> list[ResultRow]:
 
 
 def local_lines(rows: Sequence[ResultRow], results: Sequence[Any], *, wide: bool) -> list[str]:
-    """What stands below the table: what cannot be done here, flags and how to read them; with `wide` ceilings and kernels."""
+    """What stands below the table: what cannot be done here, and flags; with `wide` also ceilings and kernels."""
     counts: dict[str, int] = {}
     for flag in (flag for row in rows for flag in row.flags.split()):
         counts[flag] = counts.get(flag, 0) + 1

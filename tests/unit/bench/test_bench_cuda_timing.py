@@ -198,6 +198,41 @@ def test_launch_that_allocates_is_marked_and_not_captured(gpu: FakeGpu, device: 
         assert "allocate memory" in timing.refusals[0]
 
 
+def test_graph_that_is_refused_later_makes_room_for_the_next_way(gpu: FakeGpu, device: CudaDevice) -> None:
+    with closing(armed(device, copying(device), order())) as timing:
+        assert len(timing.take(1).total_ns) == 1
+        gpu.allocate_in_copy = True
+        assert len(timing.take(8).total_ns) == 8
+        assert timing.backend is Backend.BLOCKED
+        assert timing.remarks == (Flag.GRAPH_REFUSED,)
+    with closing(armed(device, copying(device), order(Mode.SUSTAINED))) as timing:
+        assert timing.backend is Backend.EVENTS
+    gpu.allocate_in_copy = False
+    with closing(armed(device, copying(device), order(Mode.SUSTAINED))) as timing:
+        taken = len(timing.take(2).total_ns)
+        gpu.allocate_in_copy = True
+        taken += len(timing.take(4).total_ns) + len(timing.take(4).total_ns)
+        assert (timing.backend, taken) == (Backend.EVENTS, 10)
+    assert (gpu.graphs, gpu.events) == ({}, {})
+
+
+def test_ordered_graph_that_is_refused_later_is_said(gpu: FakeGpu, device: CudaDevice) -> None:
+    with closing(armed(device, copying(device), order(backend=Backend.GRAPH))) as timing:
+        gpu.allocate_in_copy = True
+        with pytest.raises(CaseFailure, match="backend graph cannot time this work in mode hot: its launches allocate"):
+            timing.take(8)
+
+
+def test_capture_that_became_void_in_silence_is_no_graph(gpu: FakeGpu, device: CudaDevice) -> None:
+    device.timer_of(Backend.GRAPH)
+    gpu.void_captures = True
+    with closing(armed(device, work(gpu), order())) as timing:
+        assert timing.backend is Backend.BLOCKED
+        assert timing.refusals == (
+            "what was captured makes no graph: cudaErrorStreamCaptureInvalidated: the capture is void",
+        )
+
+
 def test_launch_for_which_the_pool_grows_is_not_held_back(gpu: FakeGpu, device: CudaDevice) -> None:
     gpu.grow_in_copy = True
     with closing(armed(device, copying(device), order())) as timing:

@@ -29,6 +29,7 @@ class HoldExpired(Exception):  # noqa: N818 - as Refused
 class Flight:
     """Samples that are on their way."""
 
+    way: "Way"
     slots: Slots
     samples: int
     began_ns: int

@@ -49,7 +49,7 @@ class GraphWay:
         self._runtime.graphLaunch(graph, self._device.stream.ptr)
         slots.collect(size)
         self._turn = (self._turn + self._lineup.turn(size)) % self._lineup.copies
-        return Flight(slots=slots, samples=size, began_ns=began)
+        return Flight(way=self, slots=slots, samples=size, began_ns=began)
 
     def land(self, flight: Flight) -> None:
         """Wait for the replay."""
@@ -95,15 +95,24 @@ class GraphWay:
         except BaseException:
             self._abandon(stream)
             raise
-        graph = runtime.streamEndCapture(stream)
+        if seen.count:
+            self._abandon(stream)
+            # Memory of a pool may be somebody else's when the graph is replayed.
+            raise Refused(Flag.GRAPH_REFUSED, f"its launches allocate memory ({seen.count} times while captured)")
         try:
-            if seen.count:
-                # Memory of a pool may be somebody else's when the graph is replayed.
-                raise Refused(Flag.GRAPH_REFUSED, f"its launches allocate memory ({seen.count} times while captured)")
-            made = int(runtime.graphInstantiate(graph))
+            return self._instantiate(runtime.streamEndCapture(stream))
+        except runtime.CUDARuntimeError as error:
+            # Work forked to another stream and never joined, or a call that made the capture void without a word.
+            if ends_process(error):
+                raise
+            raise Refused(Flag.GRAPH_REFUSED, f"what was captured makes no graph: {error}") from error
+
+    def _instantiate(self, graph: int) -> int:
+        try:
+            made = int(self._runtime.graphInstantiate(graph))
         finally:
-            runtime.graphDestroy(graph)
-        runtime.graphUpload(made, stream)
+            self._runtime.graphDestroy(graph)
+        self._runtime.graphUpload(made, self._device.stream.ptr)
         return made
 
     def _record(self, event: int) -> None:

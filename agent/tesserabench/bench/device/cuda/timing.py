@@ -53,6 +53,7 @@ class CudaTiming:
         self._landed_ns = 0
         self._lane = 0
         self._rest: Block | None = None
+        self._left: list[Way] = []
         self.cache = cache_use(device, len(workloads), order)
         self._lineup.warm()
         with device.allocations() as seen:
@@ -100,15 +101,28 @@ class CudaTiming:
     def _one_block(self, samples: int) -> Block:
         for _ in range(HOLD_TRIES):
             try:
-                return self._land(self._way.start(samples, 0), alone=True)
+                return self._land(self._start(samples, 0), alone=True)
             except HoldExpired:
                 continue
-        self._way.close()
-        if self._order.backend is Backend.BLOCKED:
-            raise _impossible(self._order, "the hold expired before everything was queued")
-        self._refuse(Refused(Flag.HOLD_REFUSED, "the hold expired before everything was queued"))
-        self._way = self._choose((Backend.EVENTS,))
-        return self._land(self._way.start(samples, 0), alone=True)
+        self._step_down(Refused(Flag.HOLD_REFUSED, "the hold expired before everything was queued"))
+        return self._land(self._start(samples, 0), alone=True)
+
+    def _start(self, samples: int, lane: int) -> Flight:
+        """Start samples; a way that turns out not to fit makes room for the next one."""
+        while True:
+            try:
+                return self._way.start(samples, lane)
+            except Refused as refused:
+                self._step_down(refused)
+
+    def _step_down(self, refused: Refused) -> None:
+        if self._order.backend is not None:
+            raise _impossible(self._order, str(refused)) from refused
+        self._refuse(refused)
+        # What is in flight lands in the slots of the way that started it.
+        self._left.append(self._way)
+        lesser = candidates(self._order.mode)
+        self._way = self._choose(lesser[lesser.index(self._way.backend) + 1 :])
 
     def close(self) -> None:
         """Wait for what is in flight and give events and graphs back."""
@@ -117,21 +131,23 @@ class CudaTiming:
                 self._in_flight = None
                 self._device.synchronize()
         finally:
-            self._way.close()
+            for way in (self._way, *self._left):
+                way.close()
+            self._left.clear()
 
     def _next_of_many(self, samples: int) -> Block:
         """Return the samples in flight after enqueuing the next ones: the device never waits for the host."""
         if self._in_flight is None:
             self._landed_ns = self._device.now_ns()
-            self._in_flight = self._way.start(samples, self._lane)
+            self._in_flight = self._start(samples, self._lane)
         self._lane = 1 - self._lane
         current, self._in_flight = self._in_flight, None
         current.began_ns = self._landed_ns
-        self._in_flight = self._way.start(samples, self._lane)
+        self._in_flight = self._start(samples, self._lane)
         return self._land(current, alone=False)
 
     def _land(self, flight: Flight, *, alone: bool) -> Block:
-        self._way.land(flight)
+        flight.way.land(flight)
         stamped = done = self._device.now_ns()
         if alone:
             # Work on other streams is over only now: what it took is time that no event saw.

@@ -56,7 +56,7 @@ class HeldWay:
         finally:
             began = self._device.now_ns()
             self._words[0] = ticket
-        return Flight(slots=slots, samples=size, began_ns=began)
+        return Flight(way=self, slots=slots, samples=size, began_ns=began)
 
     def land(self, flight: Flight) -> None:
         """Wait for the samples; raise HoldExpired when the hold did not last until they were all queued."""
@@ -110,7 +110,7 @@ class AheadWay:
         self._lineup.enqueue(slots, size, self._turn, self._device.record, lead=self._lead)
         slots.collect(size)
         self._turn = (self._turn + self._lineup.turn(size)) % self._lineup.copies
-        return Flight(slots=slots, samples=size, began_ns=began)
+        return Flight(way=self, slots=slots, samples=size, began_ns=began)
 
     def land(self, flight: Flight) -> None:
         """Wait for the samples."""

@@ -78,9 +78,19 @@ performance_state 0
 
 
 @functools.cache
-def compiler() -> str | None:
-    """The C compiler of this machine, if it has one."""
-    return next((found for name in ("cc", "gcc", "clang", "tcc") if (found := shutil.which(name))), None)
+def compiler() -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The C compiler of this machine, if it has one: its command, and what comes after the source.
+
+    The last to be tried is tcc, which deploy/test-tools unpacks where there is no other: it has no headers and no C
+    library of its own, and the source needs none.
+    """
+    for name in ("cc", "gcc", "clang"):
+        if found := shutil.which(name):
+            return (found, "-fPIC", "-fno-builtin"), ()
+    if found := shutil.which("tcc"):
+        for own in Path(found).parents[1].glob("lib/*/tcc"):
+            return (found, f"-B{own}", "-nostdinc", "-nostdlib"), (str(own / "libtcc1.a"),)
+    return None
 
 
 @functools.cache
@@ -91,25 +101,16 @@ def library_path(hidden: frozenset[str] = frozenset()) -> Path:
     """
     found = compiler()
     if found is None:
-        pytest.skip("no C compiler: the driver's library cannot be built (apt-get install gcc libc6-dev, or tcc)")
+        pytest.skip("no C compiler: the driver's library cannot be built; make test-tools, or apt-get install gcc")
     # Beside no test's own files, because every test of this process uses the same library.
     folder = Path(tempfile.mkdtemp(prefix="fake-nvml-"))
     source = folder / "library.c"
     renames = "".join(f"#define {name} hidden_{name}\n" for name in sorted(hidden))
     source.write_text(renames + _SOURCE.read_text(encoding="utf-8"), encoding="utf-8")
     target = folder / SONAME
-    command = [
-        found,
-        "-shared",
-        "-fPIC",
-        "-D_GNU_SOURCE",
-        f"-Wl,-soname,{SONAME}",
-        "-o",
-        str(target),
-        str(source),
-        "-lm",
-    ]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    command, libraries = found
+    options = ("-shared", f"-Wl,-soname,{SONAME}", "-o", str(target), str(source), *libraries)
+    subprocess.run([*command, *options], check=True, capture_output=True, text=True)
     return target
 
 

@@ -5,13 +5,32 @@
 // that moves by itself is written BASE+RATE@SINCE/PERIOD: RATE a second since SINCE, a moment of CLOCK_MONOTONIC in
 // nanoseconds, in steps of PERIOD nanoseconds. Calls that change something are appended to FAKE_NVML_STATE.calls, and
 // locked clocks are kept in FAKE_NVML_STATE.locked.INDEX, as a driver keeps them when the process is gone.
-#include <fcntl.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
+//
+// Without headers of the system, so that the smallest compiler will do: what is needed of them is declared here.
+typedef struct stream FILE;
+typedef unsigned long size_t;
+#define NULL ((void *)0)
+#define CLOCK_MONOTONIC 1
+struct timespec { long tv_sec, tv_nsec; };
+int clock_gettime(int clock, struct timespec *now);
+FILE *fopen(const char *path, const char *mode);
+char *fgets(char *line, int size, FILE *file);
+int fclose(FILE *file);
+int fprintf(FILE *file, const char *format, ...);
+int snprintf(char *text, size_t size, const char *format, ...);
+int sscanf(const char *text, const char *format, ...);
+int strncmp(const char *one, const char *two, size_t size);
+size_t strlen(const char *text);
+size_t strcspn(const char *text, const char *reject);
+char *strsep(char **text, const char *separators);
+double strtod(const char *text, char **end);
+unsigned long strtoul(const char *text, char **end, int base);
+int atoi(const char *text);
+char *getenv(const char *name);
+void *memset(void *memory, int value, size_t size);
+void *calloc(size_t count, size_t size);
+void free(void *memory);
+int unlink(const char *path);
 
 typedef unsigned long long u64;
 typedef void *device_t;
@@ -83,21 +102,19 @@ static void path_of(const char *suffix, char *path, size_t size) {
 }
 
 static void note(const char *what, device_t device, unsigned low, unsigned high) {
-    char path[4096], line[256];
+    char path[4096];
     path_of("calls", path, sizeof path);
-    int length = snprintf(line, sizeof line, "%s %d %u %u\n", what, INDEX(device), low, high);
-    int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (file >= 0) {
-        if (write(file, line, (size_t)length) < 0) perror(path);
-        close(file);
-    }
+    FILE *file = fopen(path, "ae");
+    if (!file) return;
+    fprintf(file, "%s %d %u %u\n", what, INDEX(device), low, high);
+    fclose(file);
 }
 
 #define NUMBER(function, type, key)                              \
     int function(device_t device, type *value) {                 \
         double found = 0;                                        \
         int code = number(device, #function, key, &found);       \
-        if (code == OK) *value = (type)llround(found);           \
+        if (code == OK) *value = (type)(long long)(found + 0.5);           \
         return code;                                             \
     }
 #define TEXT(function, key)                                      \
@@ -249,7 +266,7 @@ int nvmlDeviceGetFieldValues(device_t device, int count, struct field *fields) {
     for (int i = 0; i < count; i++) {
         found = 0;
         fields[i].code = (unsigned)by_number(device, "field", "field", fields[i].id, &found);
-        fields[i].value.whole = (u64)llround(found);
+        fields[i].value.whole = (u64)(long long)(found + 0.5);
     }
     return OK;
 }

@@ -23,10 +23,10 @@ _CHASES = ((32 * KI, SMALL_HOPS), (16 * MI, LARGE_HOPS), (1024 * MI, LARGE_HOPS)
     tiers={"smoke": {}},
     device_tiers={
         "cuda": {
-            "smoke": {"entries": (128 * MI,), "accesses": (64 * MI,)},
+            "smoke": {"entries": (128 * MI,), "accesses": (16 * MI,)},
             "full": {"entries": (2 * MI, 128 * MI, 256 * MI)},
         },
-        "simulated": {"smoke": {"entries": (128 * MI,), "accesses": (64 * MI,)}},
+        "simulated": {"smoke": {"entries": (128 * MI,), "accesses": (16 * MI,)}},
     },
     items=lambda params: params.integer("accesses"),
     tolerance=lambda _: 0.0,

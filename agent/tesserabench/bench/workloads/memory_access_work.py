@@ -167,7 +167,8 @@ class CudaChase:
         self.hops = params.integer("hops")
         self.lines = params.integer("size") // LINE_BYTES
         words = LINE_BYTES // 4
-        order = np.argsort(uniform(np, self.lines, "float64", seed=seed), kind="stable").astype(np.uint32)
+        keys = uniform(self.xp, self.lines, "float64", seed=seed)
+        order = to_host(self.xp.argsort(keys, kind="stable")).astype(np.uint32)
         self.cycle: npt.NDArray[np.uint32] = np.roll(order, -int(np.argmin(order))) * np.uint32(words)
         self.next: Any = self.xp.zeros(self.lines * words, dtype="uint32")
         self.next[self.xp.asarray(self.cycle)] = self.xp.asarray(np.roll(self.cycle, -1))

@@ -6,7 +6,7 @@ import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
 from tesserabench.bench.inputs import checksum, uniform
-from tesserabench.bench.workloads.arrays import pick, poison, to_host, unwritten
+from tesserabench.bench.workloads.arrays import checked_indices, pick, poison, to_host, unwritten
 from tesserabench.bench.workloads.memory_cuda import ELEMENTS, THREADS, grid_of
 from tesserabench.bench.workloads.memory_work import SCALAR, Copy
 
@@ -183,8 +183,9 @@ class Transpose:
 
     def reference(self) -> "HostArrays":
         """Return the same elements of the source."""
-        turned = np.ascontiguousarray(to_host(self.a).T)
-        return {"b": pick(np, turned.reshape(-1)).astype(np.float64), "unwritten": np.zeros(1)}
+        row, column = np.divmod(checked_indices(self.b.size), self.b.shape[1])
+        exact = to_host(self.a[self.xp.asarray(column), self.xp.asarray(row)])
+        return {"b": exact.astype(np.float64), "unwritten": np.zeros(1)}
 
 
 class CudaTranspose(Transpose):

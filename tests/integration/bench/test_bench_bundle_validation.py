@@ -148,3 +148,21 @@ def test_source_that_nothing_declares_must_compile_only_where_it_says_how(tmp_pa
     assert found["kernel left_over.cu"].status is Status.SKIPPED
     (folder / "kernels" / "left_over.cu").write_text("// variants: ELEMENT=flaot\n__global__ void f(ELEMENT* x) {}\n")
     assert "flaot" in " ".join(failures(validate(folder, devices=())))
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        ("kernel saxpy does not compile for sm_90: saxpy.cu(3): error", Status.FAILED),
+        ("dtype float16 has no library product on a CPU; use float32", Status.SKIPPED),
+    ],
+)
+def test_kernel_that_the_device_cannot_compile_is_a_fault_of_the_bundle(
+    reason: str, status: Status, tmp_path: Path
+) -> None:
+    folder = begin(tmp_path / "mine", "python")
+    refusal = f"raise CaseFailure(Outcome.UNSUPPORTED, {reason!r})"
+    rewrite(folder / "softmax.py", "    return Softmax(device, params, seed)", f"    {refusal}")
+    rewrite(folder / "softmax.py", "import ArrayDevice,", "import ArrayDevice, CaseFailure, Outcome,")
+    found = validate(folder).checks[-1]
+    assert (found.status, found.message) == (status, reason)

@@ -31,6 +31,7 @@ MOST_SHARED_BYTES = 227 << 10
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_REFERENCE_ELEMENTS = 1 << 24
 """References of larger cases are not computed without a device: that would take long and tell little more."""
+_NO_COMPILE = "does not compile"
 MOST_CASES = 6
 """Cases of a benchmark that are run, the smallest of the smoke tier."""
 
@@ -168,7 +169,9 @@ def _judged(subject: str, measured: "Measurement | None", reason: str) -> Check:
     if measured is None:
         return Check(subject=subject, status=Status.FAILED, message=reason or "nothing was measured")
     if measured.outcome is Outcome.UNSUPPORTED:
-        return Check(subject=subject, status=Status.SKIPPED, message=measured.reason)
+        # What the device says of a kernel that it cannot compile is a fault of the bundle.
+        status = Status.FAILED if _NO_COMPILE in measured.reason else Status.SKIPPED
+        return Check(subject=subject, status=status, message=measured.reason)
     if measured.outcome is not Outcome.OK:
         return Check(subject=subject, status=Status.FAILED, message=f"{measured.outcome}: {measured.reason}")
     checked = measured.correctness

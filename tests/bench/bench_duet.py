@@ -15,7 +15,7 @@ effect that a verdict needs: at 1 % it finds a change of 1 % half of the time, s
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from scipy.special import ndtr, stdtr
 from support.figures import Figure, out_folder, report
 from tesserabench.analysis.duet import LOOKS, DuetPolicy, DuetSeries, Look, judge_duet
 from tesserabench.analysis.words import Verdict
+from tesserabench.bench import MeasureOptions
+from tesserabench.bench.duet import Arm, compare_locally
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -36,6 +38,7 @@ MARGIN = 2 * math.sqrt(NOMINAL * (1 - NOMINAL) / TRIALS)
 """By this much a true 5 % may look larger."""
 CHANGE = 0.01
 NO_GATE = 1e-9
+REAL = (("memory/copy", {"n": "65536"}), ("gemm/matmul", {"m": "256", "n": "256", "k": "256", "dtype": "float32"}))
 CALLED = {Verdict.REGRESSED, Verdict.IMPROVED}
 
 
@@ -254,10 +257,29 @@ def print_blocks() -> list[Figure]:
     return figures
 
 
+def print_real() -> list[Figure]:
+    """Arms that are equal, in real workers on this machine's CPU: no simulation, and no claim beyond this machine."""
+    figures: list[Figure] = []
+    print("\nA against A in five real workers on this CPU (smallest effect 1 %)")
+    options = replace(MeasureOptions.for_tier("smoke"), probe_ceilings=False)
+    for spec, overrides in REAL:
+        arm = Arm(spec=spec, overrides=overrides)
+        (pair,) = compare_locally(arm, arm, device="cpu", workers=5, threads=1, options=options).pairs
+        found = pair.found
+        if found.change is None or found.change_low is None or found.change_high is None:
+            print(f"  {pair.a}: {found.explanation}")
+            continue
+        interval = f"{found.change:+.2%} [{found.change_low:+.2%}, {found.change_high:+.2%}]"
+        print(f"  {pair.a:<48} {interval:<28} {found.verdict}")
+        half = (found.change_high - found.change_low) / 2
+        figures.append(Figure(name=f"real A/A half-width, {spec}", value=half, unit="1"))
+    return figures
+
+
 def main() -> None:
-    """Simulate and report."""
+    """Simulate, measure a little, and report."""
     folder = out_folder()
-    figures = [*print_rates(), *print_intervals(), *print_blocks()]
+    figures = [*print_rates(), *print_intervals(), *print_blocks(), *print_real()]
     print()
     report("duet", figures, folder)
 

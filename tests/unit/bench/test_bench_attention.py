@@ -1,7 +1,18 @@
 """Attention: formulas against numbers made by hand, and the CPU's work for real."""
 
+from typing import Any, cast
+
 import pytest
-from tesserabench.bench import MeasureOptions, Outcome, Params, find_benchmark, find_suite, open_device, run_locally
+from tesserabench.bench import (
+    ArrayDevice,
+    MeasureOptions,
+    Outcome,
+    Params,
+    find_benchmark,
+    find_suite,
+    open_device,
+    run_locally,
+)
 from tesserabench.bench.case import ParamValue
 
 TINY = MeasureOptions(
@@ -76,3 +87,22 @@ def test_every_case_has_a_price_on_the_simulated_device(suite: str, tier: str) -
 def test_suite_of_language_models_has_the_parts_of_a_layer() -> None:
     names = {benchmark.name for benchmark in find_suite("llm").benchmarks}
     assert {"gemm/linear", "attention/flash", "attention/decode", "norm/residual_rmsnorm"} <= names
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("gemm/batched", {"batch": 2, "m": 3, "n": 4, "k": 5, "dtype": "float32"}),
+        ("attention/naive", {"batch": 1, "heads": 1, "length": 8, "head_dim": 4, "causal": True, "dtype": "float32"}),
+        ("norm/residual_rmsnorm", {"rows": 3, "columns": 5, "dtype": "float32"}),
+    ],
+)
+def test_inputs_are_watched(name: str, params: dict[str, ParamValue]) -> None:
+    with open_device("cpu") as device:
+        work: Any = find_benchmark(name).prepare(cast("ArrayDevice", device), Params(params), 1)
+        before = work.checksum()
+        work.launch()
+        assert work.checksum() == before
+        changed = work.residual if name.startswith("norm") else work.b if name.startswith("gemm") else work.v
+        changed[...] = changed[..., ::-1].copy()
+        assert work.checksum() != before

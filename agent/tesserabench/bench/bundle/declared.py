@@ -12,7 +12,7 @@ from tesserabench.bench.vocabulary import DeviceKind, Mode, Tier
 
 ROLES = ("input", "output", "scalar")
 DISTRIBUTIONS = ("normal", "uniform", "integers")
-ARRAY_DTYPES = tuple(name for name in ELEMENT_SIZES if name != "bfloat16")
+ARRAY_DTYPES = tuple(name for name in ELEMENT_SIZES if name not in {"bfloat16", "tf32", "float8_e4m3"})
 SCALAR_TYPES = ("int32", "uint32", "int64", "uint64", "float16", "float32", "float64")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

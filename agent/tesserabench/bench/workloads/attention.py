@@ -143,7 +143,7 @@ def flash(device: ArrayDevice, params: Params, seed: int) -> Workload:
     summary="one query a sequence over its cache of keys and values; counts 4 operations a pair and element",
     parameters={_GROUPED: ((2, 8, 2, 512, 64),), "dtype": ("bfloat16", "float16", "float32")},
     device_tiers={
-        "cpu": {"regression": {"dtype": ("float32",)}},
+        "cpu": {"smoke": {"dtype": ("float32",)}},
         "cuda": {
             "smoke": {_GROUPED: ((16, 32, 8, 8192, 128),), "dtype": ("bfloat16",)},
             "regression": {_GROUPED: ((1, 32, 8, 32768, 128), (16, 32, 8, 8192, 128), (64, 32, 32, 1024, 128))},

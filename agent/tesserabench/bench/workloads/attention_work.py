@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tesserabench.bench.device.protocol import ArrayDevice
+from tesserabench.bench.inputs import checksum
 from tesserabench.bench.workloads.arrays import poison, to_host
 from tesserabench.bench.workloads.elements import decode, normal_inputs, not_finite, storage
 
@@ -72,6 +73,10 @@ class AttentionWork:
     def poison(self) -> None:
         """Fill O with NaN patterns."""
         poison(self.o)
+
+    def checksum(self) -> str:
+        """Return a digest of Q, K and V."""
+        return checksum(self.xp, self.q, self.k, self.v)
 
     def outputs(self) -> "HostArrays":
         """Return the compared rows of O, and how many elements of all are not finite."""

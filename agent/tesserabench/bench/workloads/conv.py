@@ -34,6 +34,7 @@ def _bytes(params: Params) -> int:
     summary="images (n, h, w, c) with square filters, on the ordinary cores; counts 2 operations a product",
     parameters={_SHAPE: _LAYERS[:1], "dtype": ("float32", "float16", "bfloat16")},
     tiers={
+        "smoke": {"dtype": ("float32",)},
         "regression": {"dtype": ("float32", "bfloat16")},
         "full": {_SHAPE: _LAYERS, "dtype": ("float32", "float16", "bfloat16")},
     },

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
+from tesserabench.bench.inputs import checksum
 from tesserabench.bench.workloads.arrays import poison, to_host
 from tesserabench.bench.workloads.elements import decode, normal_inputs, not_finite, storage
 
@@ -47,6 +48,10 @@ class CudaDirect:
     def poison(self) -> None:
         """Fill the result with NaN patterns."""
         poison(self.y)
+
+    def checksum(self) -> str:
+        """Return a digest of images and filters."""
+        return checksum(self.xp, self.x, self.f)
 
     def outputs(self) -> "HostArrays":
         """Return the compared pixels, and how many elements of all are not finite."""

@@ -113,7 +113,11 @@ def matmul(device: ArrayDevice, params: Params, seed: int) -> Workload:
     suite="gemm",
     summary="the same by cuBLASLt, which a CUDA graph can hold; counts 2 m n k operations",
     parameters={_SIZE: ((4096, 4096, 4096),), "dtype": _DTYPES},
-    tiers={"regression": _GPU_TIERS["regression"], "full": _GPU_TIERS["full"]},
+    tiers={
+        "smoke": {"dtype": ("bfloat16",)},
+        "regression": _GPU_TIERS["regression"],
+        "full": _GPU_TIERS["full"],
+    },
     devices=("cuda", "simulated"),
     flops=_flops,
     bytes=_bytes,
@@ -136,7 +140,7 @@ _LAYERS = ((6144, 4096), (28672, 4096), (4096, 14336))
     parameters={_SIZE: ((16, 1024, 1024),), "dtype": ("bfloat16", "float32", "float16", "float8_e4m3", "int8")},
     device_tiers={
         "cpu": {
-            "regression": {"dtype": ("float32",)},
+            "smoke": {"dtype": ("float32",)},
             "full": {_SIZE: ((1, 1024, 1024), (16, 1024, 1024), (256, 1024, 1024))},
         },
         "cuda": {
@@ -147,7 +151,7 @@ _LAYERS = ((6144, 4096), (28672, 4096), (4096, 14336))
             },
             "full": {"dtype": ("bfloat16", "float16", "float8_e4m3", "int8")},
         },
-        "simulated": {"regression": {_SIZE: ((1, 28672, 4096), (64, 28672, 4096)), "dtype": ("bfloat16",)}},
+        "simulated": {"smoke": {_SIZE: ((1, 28672, 4096),), "dtype": ("bfloat16",)}},
     },
     flops=_flops,
     bytes=_bytes,
@@ -168,9 +172,15 @@ _LAYOUTS = {"nn": (False, False), "nt": (False, True), "tn": (True, False), "tt"
     summary="C = A B with A, B stored as they are (n) or transposed (t); counts 2 m n k operations",
     parameters={_SIZE: ((512, 512, 512),), "layout": tuple(_LAYOUTS), "dtype": ("float32", "float16", "bfloat16")},
     device_tiers={
-        "cpu": {"full": {"dtype": ("float32",)}},
-        "cuda": {"full": {_SIZE: ((4096, 4096, 4096),), "dtype": ("float32", "bfloat16")}},
-        "simulated": {"full": {_SIZE: ((4096, 4096, 4096),), "dtype": ("float32", "bfloat16")}},
+        "cpu": {"smoke": {"layout": ("nt",), "dtype": ("float32",)}, "full": {"layout": tuple(_LAYOUTS)}},
+        "cuda": {
+            "smoke": {_SIZE: ((4096, 4096, 4096),), "layout": ("nt",), "dtype": ("bfloat16",)},
+            "full": {"layout": tuple(_LAYOUTS), "dtype": ("float32", "bfloat16")},
+        },
+        "simulated": {
+            "smoke": {_SIZE: ((4096, 4096, 4096),), "layout": ("nt",), "dtype": ("bfloat16",)},
+            "full": {"layout": tuple(_LAYOUTS)},
+        },
     },
     flops=_flops,
     bytes=_bytes,
@@ -192,17 +202,18 @@ _MANY = "batch,m,n,k"
     parameters={_MANY: ((64, 64, 64, 64),), "dtype": ("float32", "float64", "float16", "tf32", "bfloat16")},
     device_tiers={
         "cpu": {
-            "regression": {"dtype": ("float32",)},
+            "smoke": {"dtype": ("float32",)},
             "full": {_MANY: ((64, 64, 64, 64), (1024, 32, 32, 32)), "dtype": ("float32", "float64")},
         },
         "cuda": {
+            "smoke": {_MANY: ((64, 512, 512, 512),), "dtype": ("bfloat16",)},
             "regression": {_MANY: ((64, 512, 512, 512), (1024, 64, 64, 64)), "dtype": ("float32", "bfloat16")},
             "full": {
                 _MANY: ((64, 512, 512, 512), (256, 128, 128, 128), (1024, 64, 64, 64), (1024, 32, 32, 32)),
                 "dtype": ("float32", "float64", "float16", "tf32", "bfloat16"),
             },
         },
-        "simulated": {"regression": {_MANY: ((64, 512, 512, 512),), "dtype": ("bfloat16",)}},
+        "simulated": {"smoke": {_MANY: ((64, 512, 512, 512),), "dtype": ("bfloat16",)}},
     },
     flops=lambda params: params.integer("batch") * _flops(params),
     bytes=lambda params: params.integer("batch") * _bytes(params),

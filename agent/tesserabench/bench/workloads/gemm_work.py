@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.device.protocol import ArrayDevice
 from tesserabench.bench.dtypes import PRODUCT_DTYPE, product_limit
-from tesserabench.bench.inputs import normal
+from tesserabench.bench.inputs import checksum, normal
 from tesserabench.bench.workloads.arrays import poison, to_host
 from tesserabench.bench.workloads.elements import decode, normal_inputs, storage
 
@@ -81,6 +81,10 @@ class ProductWork:
     def poison(self) -> None:
         """Fill C with 0xFF bytes."""
         poison(self.c)
+
+    def checksum(self) -> str:
+        """Return a digest of A and B."""
+        return checksum(self.xp, self.a, self.b)
 
     def outputs(self) -> "HostArrays":
         """Return the compared rows of C; C times a random vector (Freivalds 1977); and how many rows of that are wrong.

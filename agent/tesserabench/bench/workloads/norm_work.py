@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tesserabench.bench.case import Params
 from tesserabench.bench.device.protocol import ArrayDevice
+from tesserabench.bench.inputs import checksum
 from tesserabench.bench.workloads.arrays import WHOLE_ELEMENTS, poison, to_host
 from tesserabench.bench.workloads.elements import decode, normal_inputs, not_finite, storage
 
@@ -30,6 +31,7 @@ class RowWork:
         self.rows, self.columns = params.integer("rows"), params.integer("columns")
         self.dtype = params.text("dtype")
         self._seed = seed
+        self._given: list[Any] = []
         self.x = self.inputs(0, self.rows)
         self.written: dict[str, Any] = {name: self.empty() for name in self.results}
         count = min(self.rows, max(CHECKED_ROWS, WHOLE_ELEMENTS // self.columns))
@@ -38,6 +40,7 @@ class RowWork:
     def inputs(self, stream: int, rows: int) -> Any:
         """Return rows of standard normal values of the dtype."""
         values = normal_inputs(self.xp, rows * self.columns, self.dtype, seed=self._seed, stream=stream)
+        self._given.append(values)
         return values.reshape(rows, self.columns)
 
     def empty(self) -> Any:
@@ -52,6 +55,10 @@ class RowWork:
         """Fill the results with NaN patterns."""
         for array in self.written.values():
             poison(array)
+
+    def checksum(self) -> str:
+        """Return a digest of all inputs."""
+        return checksum(self.xp, *self._given)
 
     def checked(self, array: Any) -> "Rows":
         """Return the compared rows of a matrix as float64 on the host."""

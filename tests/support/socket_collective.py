@@ -61,7 +61,7 @@ class SocketCommunicator:
         listener.listen(self._ranks)
         (folder / f".{rank}").rename(folder / str(rank))
         # Rank 0 does not wait for ever for the others; nor does NCCL.
-        listener.settimeout(5.0)
+        listener.settimeout(10.0)
         for peer in range(rank):
             connection = self._peers[peer] = socket.socket(socket.AF_UNIX)
             _connect(connection, str(folder / str(peer)))

@@ -33,7 +33,7 @@ from tesserabench.bench.workloads import collectives_work
 from tesserabench.bench.workloads.collectives_work import CollectiveWork, devices_of
 
 TRANSPORT = "support.socket_collective"
-LIMITS = Limits(answer=30.0, patience=1.0, leave=10.0)
+LIMITS = Limits(answer=60.0, patience=60.0, leave=10.0)
 TINY = replace(
     MeasureOptions.for_tier("smoke"),
     budget_seconds=0.5,

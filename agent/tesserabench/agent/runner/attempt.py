@@ -1,6 +1,7 @@
 """One attempt: policy, device, plan, then its trials one after the other."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ class Attempt:
         for number, programme in enumerate(plan.programmes):
             ready = [await self._station.await_ready(item, self._report_wait) for item in devices]
             flags = tuple(dict.fromkeys(flag for found in ready for flag in found))
-            async with watch.clocks(device) as clock_policy:
+            async with contextlib.AsyncExitStack() as stack:
+                policies = [await stack.enter_async_context(watch.clocks(item)) for item in devices]
                 order = TrialOrder(
                     number=number,
                     programme=programme,
@@ -96,14 +98,14 @@ class Attempt:
                     case_limit=case_limit or None,
                     facts=facts,
                     placement=placement,
-                    clock_policy=clock_policy,
+                    clock_policy=policies[0],
                     # A pair that was throttled is one worker less: half of it cannot be measured again by itself.
                     retries=0 if programme.duet else settings.cooling.retries,
                     cooldown_seconds=settings.cooling.pause_seconds,
                     memory_bytes=settings.worker_memory_bytes,
                     flags=flags,
                 )
-                await self._run_trial(order, partial(self._station.disturbed, device))
+                await self._run_trial(order, partial(self._station.disturbed, devices))
             if self._outcomes[Outcome.DEVICE_LOST]:
                 # Further trials would only repeat it.
                 return

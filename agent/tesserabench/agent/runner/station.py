@@ -105,8 +105,11 @@ class Station:
                 )
             await asyncio.sleep(_READY_RETRY_SECONDS)
 
-    async def disturbed(self, device: Device) -> bool:
-        """Whether somebody else computes on a device just after a worker of ours has ended."""
+    async def disturbed(self, devices: Sequence[Device]) -> bool:
+        """Whether somebody else computes on one of the devices just after a worker of ours has ended."""
+        return any([await self._is_disturbed(device) for device in devices])
+
+    async def _is_disturbed(self, device: Device) -> bool:
         if self.settings.policy.on_foreign_process == "ignore":
             return False
         loop = asyncio.get_running_loop()

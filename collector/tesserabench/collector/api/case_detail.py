@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -14,11 +15,6 @@ from tesserabench.v1 import measurement_pb2 as pb
 _quoted = lru_cache(maxsize=4096)(json.dumps)
 
 _NUMBERS = ("timer_floor_ns", "timer_quantum_ns", "ceiling_ratio", "target_half_width", "half_width")
-# Statistics that have no column of their own: they are kept with the result, in a measurement of the same name.
-_MORE_STATISTICS = (
-    *("p1", "mild_outliers", "severe_outliers", "mode_count", "first_ratio"),
-    "minimum_detectable_effect",
-)
 _MOST_KERNELS = 64
 
 
@@ -55,11 +51,13 @@ def detail_json(result: pb.CaseResult) -> str:
 
 def _how_measured(result: pb.CaseResult) -> list[str]:
     """How it was timed, and what limited the clocks meanwhile."""
-    parts = [
-        f',"{field}":{_quoted(check_text(getattr(result, field), f"result.{field}", LONGEST_NAME))}'
-        for field in ("backend", "inputs")
-        if getattr(result, field)
-    ]
+    parts = []
+    # Spelled out, like the rest of this module: it is run for every result that comes in.
+    backend, inputs = result.backend, result.inputs
+    if backend:
+        parts.append(_worded("backend", backend))
+    if inputs:
+        parts.append(_worded("inputs", inputs))
     if result.HasField("cache"):
         parts.append(f',"cache":{_same_again(pb.CacheUse, result.cache.SerializeToString(), "result.cache")}')
     if result.HasField("warmup"):
@@ -101,21 +99,51 @@ def _throttle_name(number: pb.ThrottleClass.ValueType) -> str:
 def _fractions(fractions: Any) -> str:
     if len(fractions) > MOST_WORDS:
         raise BadFieldError("result.throttle_fractions", len(fractions), f"at most {MOST_WORDS} are taken")
-    parts = [
-        f"{_quoted(check_text(name, 'result.throttle_fractions', LONGEST_NAME))}:{_finite(share, 'throttle_fractions')}"
-        for name, share in fractions.items()
-    ]
+    shares = dict(fractions)
+    if not math.isfinite(sum(shares.values())):
+        raise BadFieldError("result.throttle_fractions", shares, "holds a number that is not finite")
+    parts = [f"{_known('result.throttle_fractions', name)}:{share!r}" for name, share in shares.items()]
     return f"{{{','.join(parts)}}}"
 
 
+def _more_of(found: pb.Statistics) -> Iterable[tuple[str, float | None]]:
+    has = found.HasField
+    return (
+        ("p1", found.p1 if has("p1") else None),
+        ("mild_outliers", found.mild_outliers if has("mild_outliers") else None),
+        ("severe_outliers", found.severe_outliers if has("severe_outliers") else None),
+        ("mode_count", found.mode_count if has("mode_count") else None),
+        ("first_ratio", found.first_ratio if has("first_ratio") else None),
+        (
+            "minimum_detectable_effect",
+            found.minimum_detectable_effect if has("minimum_detectable_effect") else None,
+        ),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _known(field: str, name: str) -> str:
+    """A checked text as JSON; the same ones come again and again."""
+    return json.dumps(check_text(name, field, LONGEST_NAME))
+
+
+@lru_cache(maxsize=4096)
+def _worded(field: str, text: str) -> str:
+    """A text field as a member of the object."""
+    return f',"{field}":{_known(f"result.{field}", text)}'
+
+
 def _more_statistics(measurements: Any) -> str:
-    """What the table of measurements has no column for."""
+    """What the table of measurements has no column for, in a measurement of the same name."""
     found = []
     for metric in measurements:
-        statistics = metric.statistics
-        told = [name for name in _MORE_STATISTICS if statistics.HasField(name)] if metric.HasField("statistics") else []
+        if not metric.HasField("statistics"):
+            continue
+        told = [item for item in _more_of(metric.statistics) if item[1] is not None]
         if told:
-            numbers = ",".join(f'"{name}":{_finite(getattr(statistics, name), f"statistics.{name}")}' for name in told)
+            if not math.isfinite(sum(value for _, value in told)):
+                raise BadFieldError("result.measurements.statistics", dict(told), "holds a number that is not finite")
+            numbers = ",".join([f'"{name}":{value!r}' for name, value in told])
             found.append(f'{{"metric":{_quoted(metric.metric)},"statistics":{{{numbers}}}}}')
     return f',"measurements":[{",".join(found)}]' if found else ""
 

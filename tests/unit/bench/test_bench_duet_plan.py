@@ -80,6 +80,12 @@ def test_an_override_that_says_nothing_is_refused(overrides: dict[str, str], err
         pairs_of_overrides(CASES, overrides, OWN)
 
 
+def test_cases_that_become_the_same_are_refused() -> None:
+    cases = (case("own/plain", n=64), case("own/plain", n=128))
+    with pytest.raises(InvalidOverride, match=r"plain\[n=64\] and own/plain\[n=128\] both become own/plain\[n=256\]"):
+        pairs_of_overrides(cases, {"n": "256"}, OWN)
+
+
 def test_cases_belong_together_by_benchmark_and_parameters_even_in_suites_of_other_names() -> None:
     old = [case("old/sum", n=1), case("old/sum", n=2), case("old/max", n=1)]
     new = [case("new/max", n=1), case("new/sum", n=2), case("new/sum", n=3)]
@@ -140,6 +146,8 @@ def test_a_drill_slows_arm_b_alone_and_the_null_control_never() -> None:
 def test_plans_that_cannot_be_meant_are_refused() -> None:
     with pytest.raises(InvalidPlan, match="pairs is empty"):
         DuetPlan(suite="gemm", tier=Tier.SMOKE, pairs=())
+    with pytest.raises(InvalidPlan, match="in arm b 2 times"):
+        replace(a_plan(), pairs=(Pair(a=case(n=1), b=case(n=2)), Pair(a=case(n=3), b=case(n=2))))
     with pytest.raises(InvalidPlan, match="drill names 'gemm/matmull'"):
         a_plan(drill={"gemm/matmull": 1.05})
     with pytest.raises(InvalidPlan, match="schema_version is 2"):

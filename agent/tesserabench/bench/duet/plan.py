@@ -1,6 +1,7 @@
 """What a worker of an interleaved comparison is told to do: pairs of cases, as JSON."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -70,6 +71,12 @@ class DuetPlan:
             raise InvalidPlan("plan.pairs is empty; name at least one pair of cases")
         if self.schema_version != SCHEMA_VERSION:
             raise InvalidPlan(f"plan.schema_version is {self.schema_version}; this engine reads {SCHEMA_VERSION}")
+        sides = Counter(
+            (arm, case) for pair in self.pairs for arm, case in zip(pair.arms, (pair.a, pair.b), strict=True)
+        )
+        (arm, case), times = sides.most_common(1)[0]
+        if times > 1:
+            raise InvalidPlan(f"plan.pairs has {case.id} in arm {arm} {times} times; results could not be told apart")
         names = {pair.b.benchmark for pair in self.pairs if not pair.control}
         for name in self.options.drill:
             if name not in names:
@@ -147,10 +154,22 @@ def pairs_of_overrides(
         if key not in used:
             known = sorted({name for item in benchmarks.values() for name in item.domain})
             raise InvalidOverride(f"no case of arm A has a parameter {key!r}; {nearest(key.rpartition('.')[2], known)}")
+    _require_distinct(pairs)
     if not pairs:
         told = ", ".join(f"{key}={value}" for key, value in overrides.items())
         raise NothingSelected(f"{told} changes none of the {len(cases)} cases: arm B would be arm A; give other values")
     return tuple(pairs)
+
+
+def _require_distinct(pairs: Sequence[Pair]) -> None:
+    """Refuse pairs that share arm B's case: it could not be said what its results are compared with."""
+    for number, pair in enumerate(pairs):
+        for earlier in pairs[:number]:
+            if earlier.b == pair.b:
+                raise InvalidOverride(
+                    f"{earlier.a.id} and {pair.a.id} both become {pair.b.id} in arm B; "
+                    "leave one of them: set the same parameter in arm A too, or name its case"
+                )
 
 
 def _values(benchmark: Benchmark, overrides: Mapping[str, str]) -> dict[str, ParamValue]:

@@ -38,8 +38,8 @@ from tesserabench.v1.run_service_pb2 import CreateRunRequest
         ("tbctl run trigger --suite core --tier smoke --nodes 2 --dry-run", "see which hosts would match"),
         ("tbctl run trigger --suite gemm --drill gemm/matmul=1.12 --wait --fail-on any", "try out the alarm"),
         (
-            "tbctl run trigger --suite memory --duet-set copy.n=1048576 --repeat 10 --wait",
-            "two values of a parameter, interleaved in ten processes",
+            "tbctl run trigger --suite memory --duet-set copy.dtype=float64 --repeat 10 --wait",
+            "another value of a parameter, interleaved in ten processes",
         ),
     ),
 )

@@ -33,7 +33,7 @@ from tesserabench.bench.timing.stopping import Progress, StopRule, sample_until_
 
 Floats = npt.NDArray[np.float64]
 
-RUNS = 250
+RUNS = 200
 TARGET = 0.0025
 STREAM = 20_000
 WORD = 0.95
@@ -74,7 +74,8 @@ class Stream:
     def progress(self) -> Progress:
         """What it cost."""
         spent = self.count * self._sample_seconds
-        return Progress(elapsed_seconds=spent, device_seconds=spent, blocks=math.ceil(self.count / BLOCK))
+        block = [index // BLOCK for index in range(self.count)]
+        return Progress(elapsed_seconds=spent, device_seconds=spent, blocks=block[-1] + 1, block=block)
 
     def more(self, until: int, *, closing: bool) -> None:
         """Take samples up to `until`."""

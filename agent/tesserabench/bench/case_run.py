@@ -170,7 +170,7 @@ class CaseRun:
 
     def accept(self, taken: Taken, before: DeviceState, after: DeviceState) -> None:
         """Keep the samples, and the states of the device around them."""
-        statistics = summarise(taken.samples)
+        statistics = summarise(taken.samples, taken.block)
         retried = self._throttling.retried
         self._found = replace(
             self._found,

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from tesserabench.bench.timing.interval import median_interval, median_rank
-from tesserabench.bench.timing.statistics import autocorrelation, drift, effective_count, quantile, summarise
+from tesserabench.bench.timing.statistics import (
+    autocorrelation,
+    block_effect,
+    drift,
+    effective_count,
+    quantile,
+    summarise,
+)
 
 SAMPLES = st.lists(st.integers(1, 10**12), min_size=1, max_size=200)
 
@@ -135,3 +142,30 @@ def test_detectable_effect_is_found_in_four_cases_of_five() -> None:
     apart = stats.norm.sf(1.96 - effect / (math.sqrt(2) * error))
     assert apart == pytest.approx(0.8, abs=0.1)
     assert summarise([1, 2, 3]).minimum_detectable_effect is None
+
+
+def test_samples_that_go_by_the_block_count_for_fewer() -> None:
+    rng = random.Random(3)
+    block = [index // 16 for index in range(480)]
+    offsets = [rng.gauss(0, 5) for _ in range(30)]
+    lifted = [1000 + offsets[number] + rng.gauss(0, 5) for number in block]
+    found = summarise(lifted, block)
+    # 1 + 15 x the share of the variance that lies between blocks, of half: about 8.
+    assert 480 / found.n_eff == pytest.approx(8, rel=0.5)
+    plain = summarise(lifted)
+    assert found.ci_low is not None
+    assert plain.ci_low is not None
+    assert found.ci_low < plain.ci_low
+
+
+def test_independent_samples_lose_little_by_being_in_blocks() -> None:
+    block = [index // 16 for index in range(160)]
+    effects = []
+    for seed in range(200):
+        rng = random.Random(seed)
+        effects.append(block_effect([rng.gauss(1000, 5) for _ in block], block))
+    assert min(effects) == 1.0
+    assert np.mean(effects) < 1.3
+    assert (
+        block_effect([1.0] * 160, block) == block_effect([1.0, 2.0, 3.0], [0, 1, 1]) == block_effect([1.0], []) == 1.0
+    )

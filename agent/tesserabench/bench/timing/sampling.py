@@ -159,6 +159,7 @@ class Sampler:
             elapsed_seconds=elapsed_ns / 1e9,
             device_seconds=self.columns.device_ns / 1e9,
             blocks=self.columns.blocks,
+            block=self.columns.block,
         )
 
     def more(self, until: int, *, closing: bool) -> None:
@@ -251,7 +252,7 @@ def taken_by(
         iterations=columns.iterations,
         stop_reason=reason,
         target=options.target,
-        half_width=precision(columns.samples, sampler.rule.quantum_ns).half_width,
+        half_width=precision(columns.samples, sampler.rule.quantum_ns, columns.block).half_width,
         backend=timing.backend,
         timer=timing.timer,
         cache=timing.cache,

@@ -24,7 +24,8 @@ class Statistics:
 
     n: int
     n_eff: float
-    """Number of independent samples that would say as much, from the lag-1 autocorrelation."""
+    """Number of independent samples that would say as much, from the lag-1 autocorrelation and from what differs
+    between blocks, whichever leaves fewer."""
     min: float
     p5: float
     q1: float
@@ -93,6 +94,32 @@ def effective_count(count: int, correlation: float | None) -> float:
     return max(1.0, count * (1 - correlation) / (1 + correlation))
 
 
+def block_effect(samples: Sequence[float], block: Sequence[int]) -> float:
+    """Return by how much more the blocks scatter than independent samples would, as a factor on variances, at least 1.
+
+    Pearson's chi-square, over its degrees of freedom, of how many samples of each block lie above the median of all
+    (Brown and Mood 1951): what lasts as long as a block lifts or lowers all of it. One below three blocks, and for
+    samples of which none lies above the median.
+    """
+    middle = median(samples)
+    sizes: dict[int, int] = {}
+    above: dict[int, int] = {}
+    for value, number in zip(samples, block, strict=False):
+        sizes[number] = sizes.get(number, 0) + 1
+        above[number] = above.get(number, 0) + (value > middle)
+    share = sum(above.values()) / max(1, len(block))
+    if len(sizes) < 3 or not 0 < share < 1:
+        return 1.0
+    square = math.fsum((above[number] - size * share) ** 2 / size for number, size in sizes.items())
+    return max(1.0, square / (share * (1 - share)) / (len(sizes) - 1))
+
+
+def independent_count(samples: Sequence[float], block: Sequence[int] = ()) -> float:
+    """Return how many independent samples would say as much as these, in their order and their blocks."""
+    by_neighbours = effective_count(len(samples), autocorrelation(samples))
+    return max(1.0, min(by_neighbours, len(samples) / block_effect(samples, block)))
+
+
 def drift(samples: Sequence[float]) -> float | None:
     """Return the relative change of the median from the first to the last third, or None below nine samples."""
     third = len(samples) // 3
@@ -119,8 +146,11 @@ def _outside(ordered: Sequence[float], q1: float, q3: float, ranges: float) -> i
     return bisect.bisect_left(ordered, low) + len(ordered) - bisect.bisect_right(ordered, high)
 
 
-def summarise(samples: Sequence[float]) -> Statistics:
-    """Return the statistics of at least one sample; the samples stand in the order they were taken."""
+def summarise(samples: Sequence[float], block: Sequence[int] = ()) -> Statistics:
+    """Return the statistics of at least one sample; the samples stand in the order they were taken.
+
+    `block` is the number of the block of each sample, or nothing.
+    """
     ordered = sorted(samples)
     middle = float(median(ordered))
     mean = fmean(ordered)
@@ -129,7 +159,7 @@ def summarise(samples: Sequence[float]) -> Statistics:
     severe = _outside(ordered, q1, q3, SEVERE)
     tails = len(ordered) >= TAIL_SAMPLES
     correlation = autocorrelation(samples)
-    independent = effective_count(len(ordered), correlation)
+    independent = independent_count(samples, block)
     low, high = median_interval(ordered, independent) or (None, None)
     return Statistics(
         n=len(ordered),

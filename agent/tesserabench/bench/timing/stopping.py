@@ -7,7 +7,7 @@ from statistics import median
 from typing import Protocol
 
 from tesserabench.bench.timing.interval import median_interval
-from tesserabench.bench.timing.statistics import autocorrelation, drift, effective_count
+from tesserabench.bench.timing.statistics import drift, independent_count
 from tesserabench.bench.vocabulary import StopReason
 
 CHECKPOINT_GROWTH = 1.25
@@ -41,6 +41,8 @@ class Progress:
     device_seconds: float
     blocks: int = 1
     """Groups of samples, apart in time."""
+    block: Sequence[int] = ()
+    """Number of the block of each sample, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,24 +78,23 @@ class Precision:
         return DRIFT_LIMIT if self.noise is None else max(DRIFT_LIMIT, factor * self.noise)
 
 
-def precision(samples: Sequence[int], quantum_ns: float = 0.0) -> Precision:
-    """Return how well the samples, in the order they were taken, determine their median."""
+def precision(samples: Sequence[int], quantum_ns: float = 0.0, block: Sequence[int] = ()) -> Precision:
+    """Return how well the samples, in the order and the blocks they were taken in, determine their median."""
     middle = float(median(samples))
     if middle <= 0:
         return Precision(half_width=None, floor=math.inf, drift=None)
     floor = quantum_ns / (2 * middle)
     ordered = sorted(samples)
-    correlation = autocorrelation(samples)
-    half_width = _half_width(ordered, correlation, middle, floor)
+    half_width = _half_width(ordered, independent_count(samples, block), middle, floor)
     moved = drift(samples)
     noise = half_width
     if moved is not None and abs(moved) >= DRIFT_LIMIT:
-        noise = _half_width(ordered, autocorrelation(_level(samples, middle)), middle, floor)
+        noise = _half_width(ordered, independent_count(_level(samples, middle), block), middle, floor)
     return Precision(half_width=half_width, floor=floor, drift=moved, noise=noise)
 
 
-def _half_width(ordered: Sequence[int], correlation: float | None, middle: float, floor: float) -> float | None:
-    bounds = median_interval(ordered, effective_count(len(ordered), correlation))
+def _half_width(ordered: Sequence[int], independent: float, middle: float, floor: float) -> float | None:
+    bounds = median_interval(ordered, independent)
     return None if bounds is None else max((bounds[1] - bounds[0]) / (2 * middle), floor)
 
 
@@ -127,7 +128,7 @@ def decide(samples: Sequence[int], progress: Progress, rule: StopRule) -> StopRe
     exhausted = out_of_budget(count, progress, rule)
     if not exhausted and count < rule.min_samples:
         return None
-    known = precision(samples, rule.quantum_ns)
+    known = precision(samples, rule.quantum_ns, progress.block)
     long_enough = progress.device_seconds >= rule.min_device_seconds or count >= rule.max_samples
     enough = count >= rule.min_samples and progress.blocks >= rule.min_blocks and long_enough
     settled = known.half_width is not None and known.stationary and enough

@@ -139,7 +139,7 @@ def _more_statistics(measurements: Any) -> str:
     for metric in measurements:
         if not metric.HasField("statistics"):
             continue
-        told = [item for item in _more_of(metric.statistics) if item[1] is not None]
+        told = [(name, value) for name, value in _more_of(metric.statistics) if value is not None]
         if told:
             if not math.isfinite(sum(value for _, value in told)):
                 raise BadFieldError("result.measurements.statistics", dict(told), "holds a number that is not finite")

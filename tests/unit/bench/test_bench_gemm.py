@@ -1,5 +1,6 @@
 """Matrix products: formulas, checks, and what cuBLAS and cuBLASLt are told, on stand-ins that multiply on the host."""
 
+import sys
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from tesserabench.bench import (
 )
 from tesserabench.bench.case import ParamValue
 from tesserabench.bench.dtypes import PRODUCT_LIMITS, product_limit
+from tesserabench.bench.workloads import cublaslt
 from tesserabench.bench.workloads.gemm_work import ProductWork
 
 TINY = MeasureOptions(
@@ -134,9 +136,12 @@ def test_product_without_an_algorithm_is_unsupported_and_leaves_nothing_behind(m
     assert lt.alive == {}
 
 
-def test_missing_library_says_what_to_install() -> None:
-    from tesserabench.bench.workloads import cublaslt  # noqa: PLC0415
-
+def test_missing_libraries_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cublas", None)
+    with pytest.raises(CaseFailure, match=r"cuBLAS cannot be loaded.*install tesserabench\[cuda13\]") as caught:
+        on_cuda("gemm/matmul", **SHAPE, dtype="float32")
+    assert caught.value.outcome is Outcome.UNSUPPORTED
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cublas", cast("Any", object()))
     with pytest.raises(CaseFailure, match=r"cuBLASLt cannot be loaded.*install tesserabench\[cuda13\]"):
         cublaslt.library.__wrapped__(999)
 

@@ -51,20 +51,34 @@ class Heuristic(ctypes.Structure):
     )
 
 
+def _unavailable(what: str, error: Exception) -> CaseFailure:
+    told = " ".join(str(error).split())[:200]
+    return CaseFailure(
+        Outcome.UNSUPPORTED,
+        f"{what} cannot be loaded ({told}); install tesserabench[cuda13] or, for a CUDA 12 driver, "
+        "tesserabench[cuda12]: both bring it",
+    )
+
+
+def cublas() -> Any:
+    """Return CuPy's binding of cuBLAS, which loads it and cuBLASLt from wherever they were installed.
+
+    Raises CaseFailure(unsupported) when there is none.
+    """
+    try:
+        return importlib.import_module("cupy_backends.cuda.libs.cublas")
+    except ImportError as error:
+        raise _unavailable("cuBLAS", error) from None
+
+
 @cache
 def library(major: int) -> Any:
     """Return the loaded library of a CUDA major version; raise CaseFailure(unsupported) when there is none."""
-    name = f"libcublasLt.so.{major}"
+    cublas()
     try:
-        # CuPy loads cuBLAS, and with it this library, from wherever it was installed.
-        importlib.import_module("cupy_backends.cuda.libs.cublas")
-        loaded = ctypes.CDLL(name)
-    except (ImportError, OSError) as error:
-        raise CaseFailure(
-            Outcome.UNSUPPORTED,
-            f"cuBLASLt cannot be loaded ({error}); install tesserabench[cuda13] or, for a CUDA 12 driver, "
-            "tesserabench[cuda12]: both bring it",
-        ) from None
+        loaded = ctypes.CDLL(f"libcublasLt.so.{major}")
+    except OSError as error:
+        raise _unavailable("cuBLASLt", error) from None
     for function, arguments in _SIGNATURES.items():
         getattr(loaded, function).argtypes = arguments
     return loaded

@@ -5,12 +5,11 @@ sees the row-major product as C^T = B^T A^T in its column-major order.
 """
 
 import ctypes
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
 from tesserabench.bench.device.protocol import ArrayDevice
-from tesserabench.bench.workloads.cublaslt import LtProduct
+from tesserabench.bench.workloads.cublaslt import LtProduct, cublas
 from tesserabench.bench.workloads.gemm_work import Product, ProductWork
 
 DATA_TYPES = {
@@ -88,8 +87,7 @@ class CublasProduct(ProductWork):
         super().__init__(device, product, seed)
         form = ColumnMajor.of(product)
         self._alpha, self._beta = form.scalar(1), form.scalar(0)
-        cublas = importlib.import_module("cupy_backends.cuda.libs.cublas")
-        self._multiply: Any = cublas.gemmEx
+        self._multiply: Any = cublas().gemmEx
         self._arguments = (
             device.xp.cuda.get_cublas_handle(),
             form.first_operation,

@@ -185,6 +185,7 @@ def test_suite_argument_means_a_folder_only_when_it_looks_like_one(folder: Path)
         ('{ output = "out"', '{ output = "x"', "names 'x' twice"),
         ('{ scalar = "n", type = "uint64" }', '{ scalar = "n", type = "u64" }', "arguments[2].type is 'u64'"),
         ('{ input = "x", dtype = "float32"', '{ input = "x", dtype = "float7"', "arguments[0].dtype is 'float7'"),
+        ('{ input = "x", dtype = "float32"', '{ input = "x", dtype = "complex64"', "arguments[0].dtype is 'complex64'"),
         ('{ input = "x", dtype = "float32"', '{ input = "x-1", dtype = "float32"', "arguments[0].input is 'x-1'"),
         ('{ input = "x", dtype = "float32"', '{ input = "x", dtype = "n"', "arguments[0].dtype is 4096; it must be"),
         ('name = "scaled"', 'name = "a/b"', "benchmark[0].name is 'a/b'; it must be letters"),

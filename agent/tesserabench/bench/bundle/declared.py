@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tesserabench.bench.bundle.expression import ARITHMETIC, ARRAY_FUNCTIONS, ELEMENT_SIZES, Expression
+from tesserabench.bench.bundle.expression import ARITHMETIC, ARRAY_FUNCTIONS, Expression
 from tesserabench.bench.bundle.table import Table
 from tesserabench.bench.case import ParamValue
 from tesserabench.bench.definition import Axes, AxisValue
@@ -12,7 +12,11 @@ from tesserabench.bench.vocabulary import DeviceKind, Mode, Tier
 
 ROLES = ("input", "output", "scalar")
 DISTRIBUTIONS = ("normal", "uniform", "integers")
-ARRAY_DTYPES = tuple(name for name in ELEMENT_SIZES if name not in {"bfloat16", "tf32", "float8_e4m3"})
+ARRAY_DTYPES = (
+    *("float16", "float32", "float64"),
+    *("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
+)
+"""Elements that NumPy has, that a kernel's arguments can be made of, and that have a limit of their own."""
 SCALAR_TYPES = ("int32", "uint32", "int64", "uint64", "float16", "float32", "float64")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

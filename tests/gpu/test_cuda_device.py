@@ -225,7 +225,10 @@ def test_achieved_occupancy_is_counted(tmp_path: Path) -> None:
 def test_own_kernels_handle_any_length(count: int, dtype: str) -> None:
     overrides = {"n": str(count), "dtype": dtype}
     options = MeasureOptions.for_tier("smoke")
-    for measurement in run_locally("memory", device="cuda", overrides=overrides, options=options).measurements:
+    streams = r"^memory/(copy|triad|reduction)\["
+    result = run_locally("memory", device="cuda", include=streams, overrides=overrides, options=options)
+    assert len(result.measurements) == 3
+    for measurement in result.measurements:
         assert measurement.outcome is Outcome.OK, measurement.reason
 
 
@@ -251,7 +254,8 @@ def test_planted_slow_down_is_visible() -> None:
 
 
 def test_too_large_work_is_out_of_memory_and_spares_the_next_case() -> None:
-    result = run_locally("memory", device="cuda", overrides={"copy.n": str(1 << 40)})
+    streams = r"^memory/(copy|triad|reduction)\["
+    result = run_locally("memory", device="cuda", include=streams, overrides={"copy.n": str(1 << 40)})
     found = {item.case.benchmark: item.outcome for item in result.measurements}
     assert found.pop("memory/copy") is Outcome.OUT_OF_MEMORY
     assert set(found.values()) == {Outcome.OK}

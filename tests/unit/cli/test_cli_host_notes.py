@@ -1,6 +1,8 @@
+from datetime import UTC, datetime
+
 import pytest
-from tesserabench.cli.views.fleet import note_of
-from tesserabench.v1.host_pb2 import Host
+from tesserabench.cli.views.fleet import host_details, note_of
+from tesserabench.v1.host_pb2 import Device, Host
 
 
 @pytest.mark.parametrize(
@@ -16,3 +18,10 @@ from tesserabench.v1.host_pb2 import Host
 )
 def test_a_note_tells_why_a_host_takes_no_work_and_a_wrong_clock(host: Host, note: str) -> None:
     assert note_of(host) == note
+
+
+def test_description_tells_what_is_the_matter_with_a_device() -> None:
+    host = Host()
+    host.inventory.devices.append(Device(uuid="GPU-1", kind="cuda", model="H100"))
+    host.devices["GPU-1"].findings.extend(["brake", "thermal"])
+    assert "look at: brake, thermal" in dict(host_details(host, datetime.now(tz=UTC)))["Device 0"]

@@ -1,6 +1,6 @@
 from support.contract_values import a_result
 from tesserabench.cli.views.results import result_columns, rows_of
-from tesserabench.v1.measurement_pb2 import Measurement, Statistics
+from tesserabench.v1.measurement_pb2 import THROTTLE_CLASS_POWER_LIMITED, Measurement, Statistics
 from tesserabench.v1.result_service_pb2 import Result
 
 
@@ -58,3 +58,17 @@ def test_two_arms_of_one_case_are_two_rows() -> None:
     assert [(row.arm, row.trials) for row in rows] == [("a", 2), ("b", 2)]
     assert "ARM" in [column.title for column in result_columns(rows)]
     assert "ARM" not in [column.title for column in result_columns(rows_of([a_result()], per_trial=False))]
+
+
+def test_row_tells_how_a_case_was_timed_and_what_became_of_its_trial() -> None:
+    trials = [trial(ceiling="", time=time_of(low=95, high=105)) for _ in range(2)]
+    for item in trials:
+        del item.result.flags[:]
+        item.result.backend = "graph"
+    trials[1].result.throttle = THROTTLE_CLASS_POWER_LIMITED
+    trials[1].result.flags.append("power_limited")
+    trials[1].trial_started.clock_policy = "lock:1410"
+    trials[1].trial_finished.flags.append("contended")
+    (row,) = rows_of(trials, per_trial=False)
+    assert (row.backend, row.throttle, row.clock_policy) == ("graph", "power_limited", "lock:1410")
+    assert row.flags == "contended power_limited"

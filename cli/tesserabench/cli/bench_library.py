@@ -45,6 +45,8 @@ class FoundSuite:
     name: str
     registry: Any
     bundle: Any | None = None
+    place: str | None = None
+    """How another process finds the bundle again, whatever folder it works in."""
 
 
 def find_suite(library: Any, spec: str) -> FoundSuite:
@@ -59,10 +61,12 @@ def find_suite(library: Any, spec: str) -> FoundSuite:
 
 
 def _find(library: Any, spec: str) -> dict[str, Any]:
-    from tesserabench.bench.bundle import find_bundle  # noqa: PLC0415 - with the library
+    from tesserabench.bench.bundle import find_bundle, names_a_folder  # noqa: PLC0415 - with the library
 
     folder, colon, name = spec.rpartition(":")
-    bundle = find_bundle(spec if not colon else folder)
+    where = folder if colon else spec
+    bundle = find_bundle(where)
     if bundle is None:
         return {"name": spec, "registry": library.INSTALLED}
-    return {"name": name if colon else bundle.name, "registry": bundle.registry, "bundle": bundle}
+    place = str(bundle.folder) if names_a_folder(where) else where
+    return {"name": name if colon else bundle.name, "registry": bundle.registry, "bundle": bundle, "place": place}

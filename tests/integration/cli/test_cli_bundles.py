@@ -191,3 +191,13 @@ def test_profiled_case_gets_what_was_counted_and_another_keeps_its_times(
     monkeypatch.setattr("tesserabench.bench.device.cuda.profile.profile_case", lambda *_, **__: profile)
     found = profiled(bench, result, tmp_path, device="cuda", tell=told.append)
     assert found.measurements[0].metrics[-1] == counted
+
+
+def test_bundle_is_found_again_by_processes_of_their_own(tbctl: Tbctl) -> None:
+    tbctl("bench", "new", "mine")
+    said = tbctl("bench", "run", "./mine", "--device", "simulated", "--trials", "2", "-o", "json")
+    assert said.status == 0, said.err
+    digests = {item["header"]["environment"]["facts"]["bundle.digest"] for item in json.loads(said.out)["items"]}
+    assert len(digests) == 1
+    other = tbctl("bench", "run", "./mine:gone", "--device", "simulated")
+    assert (other.status, "suite 'gone' is unknown" in other.last_line) == (2, True)

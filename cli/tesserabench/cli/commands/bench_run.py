@@ -170,13 +170,12 @@ def _measure(library: Any, found: FoundSuite, typed: Texts, observer: "_Progress
     )
     device, threads = typed.text("device"), typed.get("threads")
     if typed.get("trials") > 1:
-        bundle = None if found.bundle is None else str(found.bundle.folder)
         return measure_fresh(
             library,
             plan=plan,
             device=device,
             threads=threads,
-            bundle=bundle,
+            bundle=found.place,
             trials=typed.get("trials"),
             observer=observer,
         )

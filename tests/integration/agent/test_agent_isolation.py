@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from support.embedded_agent import running_agent
 from support.fake_collector import FakeCollector
 from tesserabench.agent.settings import Cooling, Settings
@@ -26,7 +27,7 @@ async def outcomes_of(collector: FakeCollector, settings: Settings) -> dict[str,
         seed=5,
         trials=1,
         include=[rf"^{name}\[" for name in CASES],
-        case_timeout={"seconds": 3},
+        case_timeout=Duration(seconds=3),
     )
     async with running_agent(settings):
         key = await collector.assign(1, spec)

@@ -204,7 +204,7 @@ async def test_power_limit_is_flagged_except_where_it_is_what_is_measured(
 ) -> None:
     gpu.counter(POWER_CAP, moving(0, ALL_THE_TIME))
     gpu.set(energy=moving(0, 300_000, period_ms=20), power=300_000)
-    write_script(tmp_path, "real_time_factor = 0.35\n")
+    write_script(tmp_path, "real_time_factor = 0.6\n")
     async with running_agent(make_gpu_settings()):
         burst = result_of(collector, await carried_out(collector, one_case()))
         long = result_of(collector, await carried_out(collector, one_case(mode=pb.TIMING_MODE_SUSTAINED), 2))

@@ -121,6 +121,8 @@ async def test_trial_tells_under_what_it_ran(
     assert facts["env.CUDA_VISIBLE_DEVICES"] == started.device.uuid
     assert facts["env.CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert "driver-580.65.06" in facts["env.CUPY_CACHE_DIR"]
+    assert finished.ceilings
+    assert all(item.HasField("opening") and item.HasField("closing") for item in finished.ceilings)
     telemetry = finished.telemetry
     assert telemetry.readings >= 5
     assert telemetry.sm_clock_min_mhz == telemetry.sm_clock_median_mhz == telemetry.sm_clock_max_mhz == 1980

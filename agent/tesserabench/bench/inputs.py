@@ -8,24 +8,26 @@ from typing import Any
 
 CHUNK = 1 << 22
 """Elements generated at a time, so that 64-bit temporaries stay small beside the arrays."""
+HOST_CHUNK = 1 << 15
+"""The same in NumPy: its temporaries then stay in the cache of one core, which is three times as fast."""
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
 
 def uniform(xp: Any, count: int, dtype: str, *, seed: int, stream: int = 0) -> Any:
     """Return `count` values in [0, 1) as a one-dimensional array of module `xp`; streams of a seed are independent."""
-    values = xp.empty(count, dtype=dtype)
-    for start in range(0, count, CHUNK):
-        stop = min(count, start + CHUNK)
+    values, step = xp.empty(count, dtype=dtype), _step(xp)
+    for start in range(0, count, step):
+        stop = min(count, start + step)
         values[start:stop] = _unit(xp, start, stop, _key(seed, stream))
     return values
 
 
 def normal(xp: Any, count: int, dtype: str, *, seed: int, stream: int = 0) -> Any:
     """Return `count` standard normal values (Box and Muller 1958) as a one-dimensional array of module `xp`."""
-    values = xp.empty(count, dtype=dtype)
-    for start in range(0, count, CHUNK):
-        stop = min(count, start + CHUNK)
+    values, step = xp.empty(count, dtype=dtype), _step(xp)
+    for start in range(0, count, step):
+        stop = min(count, start + step)
         radius = xp.sqrt(-2.0 * xp.log1p(-_unit(xp, start, stop, _key(seed, 2 * stream))))
         angle = _unit(xp, start, stop, _key(seed, 2 * stream + 1))
         values[start:stop] = radius * xp.cos(6.283185307179586 * angle)
@@ -34,9 +36,9 @@ def normal(xp: Any, count: int, dtype: str, *, seed: int, stream: int = 0) -> An
 
 def integers(xp: Any, count: int, dtype: str, *, below: int, seed: int, stream: int = 0) -> Any:
     """Return `count` evenly distributed whole numbers from 0 to below `below`, at most 2**53."""
-    values = xp.empty(count, dtype=dtype)
-    for start in range(0, count, CHUNK):
-        stop = min(count, start + CHUNK)
+    values, step = xp.empty(count, dtype=dtype), _step(xp)
+    for start in range(0, count, step):
+        stop = min(count, start + step)
         values[start:stop] = xp.floor(_unit(xp, start, stop, _key(seed, stream)) * below)
     return values
 
@@ -65,6 +67,10 @@ def _weighted(xp: Any, octets: Any) -> int:
         words *= 2 * xp.arange(words.size, dtype=xp.uint64) + xp.uint64(1)
         found = (found * 3 + int(words.sum())) & _MASK
     return found
+
+
+def _step(xp: Any) -> int:
+    return HOST_CHUNK if xp.__name__ == "numpy" else CHUNK
 
 
 def _key(seed: int, stream: int) -> int:

@@ -5,7 +5,19 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from tesserabench.bench import Measurement, MeasureOptions, Mode, Outcome, SilentObserver, TrialResult, open_device
+from tesserabench.bench import (
+    Benchmark,
+    Case,
+    Measurement,
+    MeasureOptions,
+    Mode,
+    Outcome,
+    SilentObserver,
+    TrialResult,
+    Workload,
+    open_device,
+)
+from tesserabench.bench.device.simulated import SimulatedDevice
 from tesserabench.bench.duet.arms import Arm, plan_duet
 from tesserabench.bench.duet.interleave import PAIRS_OF_BLOCKS, measure_duet
 from tesserabench.bench.duet.plan import ArmOrder, DuetPlan
@@ -113,3 +125,18 @@ def test_ceilings_are_probed_before_and_after() -> None:
     assert result.header is not None
     assert result.header.ceilings.bandwidth
     assert result.closing is not None
+
+
+def test_both_arms_are_rehearsed_before_either_is_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[str] = []
+    original = SimulatedDevice.prepare
+
+    def noted(device: SimulatedDevice, benchmark: Benchmark, case: Case, seed: int) -> Workload:
+        prepared.append(case.id)
+        return original(device, benchmark, case, seed)
+
+    monkeypatch.setattr(SimulatedDevice, "prepare", noted)
+    plan = replace(a_plan(b=LARGER), order=ArmOrder.BA)
+    measure(plan)
+    a, b = plan.pairs[0].a.id, plan.pairs[0].b.id
+    assert prepared == [b, a, b, a]

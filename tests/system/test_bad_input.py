@@ -126,7 +126,7 @@ def stranger(fleet: Fleet) -> Iterator[Stranger]:
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        (("--suite", "cpre"), ("spec.suite", "'cpre'", "did you mean core?", "UNKNOWN_SUITE")),
+        (("--suite", "cpre"), ("spec.suite", "'cpre'", "did you mean core", "UNKNOWN_SUITE")),
         (
             ("--suite", "core", "--set", "matmul.nn=64"),
             (

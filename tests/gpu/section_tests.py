@@ -51,7 +51,7 @@ class Count:
 def measure() -> Iterator[Line]:
     """Run them all; a run without a single passed test is a failure."""
     count = Count()
-    arguments = [str(Path(__file__).parent), "-m", "gpu", "-q", "-p", "no:cacheprovider"]
+    arguments = [str(Path(__file__).parent), "-m", "gpu", "-q", "-p", "no:cacheprovider", "--noconftest"]
     # The device's own Python has neither pytest-asyncio nor xdist, whose settings the project's configuration names.
     arguments += ["-o", "addopts=--import-mode=importlib", "-o", "filterwarnings=default"]
     pytest.main(arguments, plugins=[count])

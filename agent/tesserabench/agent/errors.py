@@ -15,8 +15,7 @@ The text of an error names the field or thing, its value and the remedy.
     └── RunnerError            an attempt cannot go on
         ├── AttemptRefused     this host may not or cannot run it; carries an outcome
         ├── DeviceBusy         the device stayed in use by others, or unfit to be measured
-        ├── ClocksRefused      the clocks cannot be locked as the settings say
-        └── WorkerProtocolError  a worker wrote something that is no message
+        └── ClocksRefused      the clocks cannot be locked as the settings say
 """
 
 
@@ -84,7 +83,3 @@ class DeviceBusy(RunnerError):  # noqa: N818 - says what is the matter
 
 class ClocksRefused(RunnerError):  # noqa: N818 - says what happened
     """The driver does not let this agent lock the clocks; the reason names the setting."""
-
-
-class WorkerProtocolError(RunnerError):
-    """A worker wrote something that is no message."""

@@ -12,12 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 from support.waiting import wait_until_async
-from tesserabench.agent.errors import DeviceBusy, RunnerError, WorkerProtocolError
+from tesserabench.agent.errors import DeviceBusy, RunnerError
 from tesserabench.agent.host.machine import Machine
 from tesserabench.agent.locks import device_lock, lock_path
 from tesserabench.agent.runner.process import Launch, Worker, start_worker
 from tesserabench.agent.runner.station import Station
 from tesserabench.agent.settings import Settings
+from tesserabench.bench.worker.frames import WorkerProtocolError
 
 PYTHON = sys.executable
 

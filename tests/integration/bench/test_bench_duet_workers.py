@@ -23,7 +23,7 @@ from tesserabench.bench import (
     plan_trial,
 )
 from tesserabench.bench.duet import Arm, Limits, WorkerEnd, WorkerOrder, compare_locally, plan_duet, run_worker
-from tesserabench.bench.duet.frames import FrameDecoder, WorkerProtocolError, encode_frame
+from tesserabench.bench.worker.frames import FrameDecoder, WorkerProtocolError, encode_frame
 
 COPY = Arm(spec="memory/copy", overrides={"n": "268435456"})
 OTHER = Arm(spec="memory/copy", overrides={"n": "268435457"})

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tesserabench.agent.errors import WorkerProtocolError
 from tesserabench.agent.runner import ending
 from tesserabench.agent.runner.budget import Overrun
 from tesserabench.agent.runner.capture import Capture, LineBudget
-from tesserabench.agent.runner.frames import FrameDecoder, encode_frame
 from tesserabench.agent.runner.process import worker_environment
 from tesserabench.bench import Outcome
+from tesserabench.bench.worker.frames import FrameDecoder, WorkerProtocolError, encode_frame
 
 MESSAGES = st.lists(
     st.builds(lambda kind, text: {"kind": kind, "text": text}, st.text(max_size=5), st.text(max_size=30)), max_size=6

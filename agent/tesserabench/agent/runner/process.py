@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tesserabench.agent.errors import RunnerError, WorkerProtocolError
+from tesserabench.agent.errors import RunnerError
 from tesserabench.agent.runner.capture import Capture, LineBudget, Lines
-from tesserabench.agent.runner.frames import FrameDecoder, Message
 from tesserabench.agent.runner.variables import spoiling
+from tesserabench.bench.worker.frames import FrameDecoder, Message, WorkerProtocolError
 
 _STDOUT, _STDERR = 1, 2
 _MODULE = "tesserabench.agent.runner.child"

@@ -5,11 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from tesserabench.agent.completion import complete
-from tesserabench.agent.errors import RunnerError, WorkerProtocolError
+from tesserabench.agent.errors import RunnerError
 from tesserabench.agent.runner import ending, translation
 from tesserabench.agent.runner.budget import PhaseClock
 from tesserabench.agent.runner.ending import Ending
-from tesserabench.agent.runner.frames import Message
 from tesserabench.agent.runner.memory import MemoryGuard
 from tesserabench.agent.runner.process import Launch, Worker, start_worker
 from tesserabench.agent.runner.recorder import Recorder
@@ -18,6 +17,7 @@ from tesserabench.agent.runner.trial_log import TrialLog, TrialOrder
 from tesserabench.agent.runner.verdict import HEAT, Pauses
 from tesserabench.agent.runner.watch import DeviceWatch
 from tesserabench.bench import BenchError, Measurement, Outcome, TrialHeader
+from tesserabench.bench.worker.frames import Message
 
 # After so many workers in a row that brought no result of their own, the device is taken for broken.
 _FRUITLESS_WORKERS = 3
@@ -199,7 +199,7 @@ class _Attention:
             return self._said or self._overrun()
         except _OutOfMemoryError as error:
             return ending.of_memory(str(error), self._clock.case)
-        except (WorkerProtocolError, BenchError, KeyError, TypeError, ValueError) as error:
+        except (BenchError, KeyError, TypeError, ValueError) as error:
             return ending.of_protocol_error(error, self._clock.case)
         return self._said or ending.of_exit(status, self._clock.case, ran_out=self._guard.kernel_ran_out)
 

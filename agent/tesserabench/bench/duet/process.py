@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tesserabench.bench.duet.frames import FrameDecoder, Message, WorkerProtocolError
 from tesserabench.bench.vocabulary import Outcome
+from tesserabench.bench.worker.frames import FrameDecoder, Message, WorkerProtocolError
 
 MODULE = "tesserabench.bench.duet.worker"
 _READ_BYTES = 1 << 16

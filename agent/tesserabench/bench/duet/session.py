@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 from tesserabench.bench.case import Case
 from tesserabench.bench.device import device_kind
 from tesserabench.bench.duet.arms import Arm, PlannedDuet, plan_duet
-from tesserabench.bench.duet.frames import Message
 from tesserabench.bench.duet.plan import ArmName, DuetPlan, Pair, of_worker
 from tesserabench.bench.duet.process import Limits, WorkerEnd, WorkerOrder, never, run_worker
 from tesserabench.bench.duet.result import DuetResult, WorkerPair
@@ -16,6 +15,7 @@ from tesserabench.bench.errors import CaseFailure, DeviceUnavailable
 from tesserabench.bench.measurement import Measurement, TrialHeader
 from tesserabench.bench.plan import MeasureOptions
 from tesserabench.bench.vocabulary import Mode, Outcome
+from tesserabench.bench.worker.frames import Message
 
 if TYPE_CHECKING:
     from tesserabench.bench.duet.judging import Evidence, Judged

@@ -1,71 +1,24 @@
 """The worker process: one trial, then it ends. Started by `duet.process`, never by hand.
 
 `python -P -m tesserabench.bench.duet.worker PIPE PARENT`: the order comes as JSON on stdin, messages go to the file
-descriptor PIPE (see `duet.frames`). An order is an object with `device`, perhaps `threads`, and either `duet` (a
-DuetPlan) or `plan` (a TrialPlan, with the `bundle` that its benchmarks come from, when it is not the installed ones).
+descriptor PIPE (see `bench.worker.frames`). An order is an object with `device`, perhaps `threads`, and either
+`duet` (a DuetPlan) or `plan` (a TrialPlan, with the `bundle` that its benchmarks come from, when it is not the installed ones).
 """
 
-import ctypes
-import faulthandler
 import json
 import os
-import resource
-import signal
 import sys
 import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tesserabench.bench.duet.frames import encode_frame
+from tesserabench.bench.worker.pipe import PipeObserver, protect
 
 if TYPE_CHECKING:
-    from tesserabench.bench.case import Case
     from tesserabench.bench.device.protocol import Device
-    from tesserabench.bench.measurement import Measurement, TrialHeader, TrialResult
+    from tesserabench.bench.measurement import TrialResult
     from tesserabench.bench.registry import Registry
-    from tesserabench.bench.vocabulary import Phase
     from tesserabench.bench.watch import Observer
-
-_PR_SET_PDEATHSIG = 1
-
-
-class PipeObserver:
-    """Tells the parent everything as it happens."""
-
-    def __init__(self, pipe: int) -> None:
-        self._pipe = pipe
-
-    def send(self, kind: str, **fields: Any) -> None:
-        """Write one message, wholly."""
-        rest = memoryview(encode_frame({"kind": kind, **fields}))
-        while rest:
-            rest = rest[os.write(self._pipe, rest) :]
-
-    def header(self, header: "TrialHeader") -> None:
-        """Where and under which conditions the trial runs."""
-        self.send("header", header=header.to_dict())
-
-    def phase(self, case: "Case | None", phase: "Phase", budget_seconds: float) -> None:
-        """A phase begins."""
-        self.send("phase", case=None if case is None else case.id, phase=phase.value, budget=budget_seconds)
-
-    def measurement(self, measurement: "Measurement") -> None:
-        """A case is done."""
-        self.send("measurement", measurement=measurement.to_dict())
-
-    def progress(self, done: int, total: int) -> None:
-        """So many cases of all are done."""
-        self.send("progress", done=done, total=total)
-
-
-def protect(parent: int) -> None:
-    """Die with the parent, leave no core file, and say where a crash happened."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        # The parent died before the request above took hold.
-        os.kill(os.getpid(), signal.SIGKILL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.enable()
 
 
 def run(order: Mapping[str, Any], observer: PipeObserver) -> None:

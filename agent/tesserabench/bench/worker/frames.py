@@ -1,15 +1,16 @@
-"""Messages between a worker process and the agent: length-prefixed JSON over a pipe of their own.
+"""Messages of a worker process: length-prefixed JSON over a pipe of their own.
 
 A worker's libraries may print to stdout; nothing they print can be taken for a message. A message is an object with a
 text field `kind`:
 
-    placed       processors, numa_node  what the worker is pinned to; empty and null for nothing
-    opened       device, state          the device is open
-    header       header                 bench's TrialHeader
+    placed       processors, numa_node  what the worker is pinned to; empty and null for nothing (an agent's worker)
+    opened       device                 the device is open; an agent's worker adds its state
+    header       header                 TrialHeader
     phase        case, phase, budget    case is null outside of cases; budget in seconds
     progress     done, total
-    measurement  measurement            bench's Measurement
-    result       result, state          bench's TrialResult without what was sent before; the last message
+    measurement  measurement            Measurement
+    result       result                 the trial's result without what was sent before; the last message, with the
+                                        device's state from an agent's worker
     failed       outcome, reason        the trial could not be carried out; the last message
 """
 
@@ -17,7 +18,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tesserabench.agent.errors import WorkerProtocolError
+from tesserabench.bench.errors import BenchError
 
 LARGEST_FRAME = 64 << 20
 _PREFIX = 4
@@ -25,8 +26,14 @@ _PREFIX = 4
 Message = Mapping[str, Any]
 
 
+class WorkerProtocolError(BenchError):
+    """A worker wrote something that is no message."""
+
+    reason = "worker_protocol"
+
+
 def encode_frame(message: Message) -> bytes:
-    """The bytes of a message: its length in four bytes, big-endian, then JSON."""
+    """Return the bytes of a message: its length in four bytes, big-endian, then JSON."""
     body = json.dumps(message, separators=(",", ":")).encode()
     if len(body) > LARGEST_FRAME:
         raise WorkerProtocolError(f"a message has {len(body)} bytes; {LARGEST_FRAME} is the most")
@@ -40,11 +47,7 @@ class FrameDecoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that `data` completes.
-
-        Raises:
-            WorkerProtocolError: the bytes are no message.
-        """
+        """Return the messages that `data` completes; raise WorkerProtocolError when the bytes are none."""
         self._buffer += data
         while len(self._buffer) >= _PREFIX:
             length = int.from_bytes(self._buffer[:_PREFIX], "big")

@@ -1,0 +1,1 @@
+"""What every worker process shares: its messages, and how it is tied to the process that started it."""

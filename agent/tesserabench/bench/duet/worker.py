@@ -2,7 +2,8 @@
 
 `python -P -m tesserabench.bench.duet.worker PIPE PARENT`: the order comes as JSON on stdin, messages go to the file
 descriptor PIPE (see `bench.worker.frames`). An order is an object with `device`, perhaps `threads`, and either
-`duet` (a DuetPlan) or `plan` (a TrialPlan, with the `bundle` that its benchmarks come from, when it is not the installed ones).
+`duet` (a DuetPlan) or `plan` (a TrialPlan, with the `bundle` that its benchmarks come from, when they are not the
+installed ones).
 """
 
 import json

@@ -5,11 +5,11 @@ Numbers are those of cublasLt.h, the same since CUDA 11.
 """
 
 import ctypes
-import importlib
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from tesserabench.bench.device.cuda_libraries import load_binding
 from tesserabench.bench.errors import CaseFailure
 from tesserabench.bench.vocabulary import Outcome
 
@@ -66,7 +66,7 @@ def cublas() -> Any:
     Raises CaseFailure(unsupported) when there is none.
     """
     try:
-        return importlib.import_module("cupy_backends.cuda.libs.cublas")
+        return load_binding("cupy_backends.cuda.libs.cublas")
     except ImportError as error:
         raise _unavailable("cuBLAS", error) from None
 

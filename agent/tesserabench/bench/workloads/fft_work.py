@@ -1,10 +1,10 @@
 """The work of the fft suite: pocketfft through NumPy, cuFFT through CuPy."""
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tesserabench.bench.case import Params
+from tesserabench.bench.device.cuda_libraries import load_binding
 from tesserabench.bench.device.protocol import ArrayDevice
 from tesserabench.bench.inputs import checksum, normal
 from tesserabench.bench.workloads.arrays import poison, to_host
@@ -57,7 +57,7 @@ class CudaFftWork(FftWork):
 
     def __init__(self, device: ArrayDevice, params: Params, seed: int) -> None:
         super().__init__(device, params, seed)
-        cufft = importlib.import_module("cupy.cuda.cufft")
+        cufft = load_binding("cupy.cuda.cufft")
         kind = cufft.CUFFT_C2C if params.text("dtype") == "complex64" else cufft.CUFFT_Z2Z
         self._plan: Any = cufft.Plan1d(params.integer("n"), kind, params.integer("batch"))
         self._forward = cufft.CUFFT_FORWARD
@@ -110,7 +110,7 @@ class CudaRealFftWork(RealFftWork):
 
     def __init__(self, device: ArrayDevice, params: Params, seed: int) -> None:
         super().__init__(device, params, seed)
-        cufft = importlib.import_module("cupy.cuda.cufft")
+        cufft = load_binding("cupy.cuda.cufft")
         kind = cufft.CUFFT_R2C if params.text("dtype") == "float32" else cufft.CUFFT_D2Z
         self._plan: Any = cufft.Plan1d(params.integer("n"), kind, params.integer("batch"))
         self._forward = cufft.CUFFT_FORWARD

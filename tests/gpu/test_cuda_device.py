@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import cupy
@@ -17,6 +18,7 @@ from tesserabench.bench import (
     Outcome,
     Params,
     TimingOrder,
+    TrialResult,
     open_device,
     run_locally,
 )
@@ -27,6 +29,10 @@ from tesserabench.bench.errors import ProfileFailed
 from tesserabench.bench.kernels import ARCHITECTURES, find, modules
 from tesserabench.bench.vocabulary import Flag
 from tesserabench.bench.workloads.bare import BareWork
+
+QUICK = replace(
+    MeasureOptions.for_tier("smoke"), budget_seconds=0.2, warmup_cap_seconds=0.1, min_samples=30, probe_ceilings=False
+)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -49,9 +55,13 @@ def test_smoke_tier_gives_right_results_on_every_benchmark(mode: str) -> None:
         assert measurement.outcome is Outcome.OK, f"{measurement.case_id}: {measurement.reason}"
 
 
-def test_rates_do_not_exceed_what_was_probed() -> None:
-    result = run_locally("core", device="cuda")
-    for measurement in result.measurements:
+@pytest.fixture(scope="module")
+def core() -> TrialResult:
+    return run_locally("core", device="cuda")
+
+
+def test_rates_do_not_exceed_what_was_probed(core: TrialResult) -> None:
+    for measurement in core.measurements:
         ratio = next(metric.value for metric in measurement.metrics if metric.name == "ceiling_ratio")
         assert 0.01 < ratio < 1.2, measurement.case_id
 
@@ -164,7 +174,7 @@ def test_sustained_work_leaves_no_pause(device: CudaDevice) -> None:
 
 
 def test_kernels_tell_what_they_are() -> None:
-    (measurement,) = run_locally("memory", device="cuda", include="^memory/copy").measurements[:1]
+    (measurement,) = run_locally("memory", device="cuda", include="^memory/copy", options=QUICK).measurements[:1]
     (kernel,) = measurement.kernels
     assert kernel.registers is not None
     assert kernel.registers > 0
@@ -175,8 +185,8 @@ def test_kernels_tell_what_they_are() -> None:
     assert len(kernel.binary_hash or "") == 64
 
 
-def test_peaks_are_above_what_is_reached(device: CudaDevice) -> None:
-    header = run_locally("core", device="cuda").header
+def test_peaks_are_above_what_is_reached(device: CudaDevice, core: TrialResult) -> None:
+    header = core.header
     assert header is not None
     assert device.info.peak_bandwidth is not None
     assert header.ceilings.bandwidth is not None
@@ -224,9 +234,8 @@ def test_achieved_occupancy_is_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_own_kernels_handle_any_length(count: int, dtype: str) -> None:
     overrides = {"n": str(count), "dtype": dtype}
-    options = MeasureOptions.for_tier("smoke")
     streams = r"^memory/(copy|triad|reduction)\["
-    result = run_locally("memory", device="cuda", include=streams, overrides=overrides, options=options)
+    result = run_locally("memory", device="cuda", include=streams, overrides=overrides, options=QUICK)
     assert len(result.measurements) == 3
     for measurement in result.measurements:
         assert measurement.outcome is Outcome.OK, measurement.reason
@@ -235,7 +244,7 @@ def test_own_kernels_handle_any_length(count: int, dtype: str) -> None:
 def test_cold_copy_is_slower_than_hot_copy_of_what_fits_the_cache() -> None:
     def median(mode: str) -> float:
         (found,) = run_locally(
-            "memory", device="cuda", mode=mode, include="copy", overrides={"n": "2097152"}
+            "memory", device="cuda", mode=mode, include="copy", overrides={"n": "2097152"}, options=QUICK
         ).measurements
         assert found.statistics is not None
         return found.statistics.median
@@ -245,7 +254,7 @@ def test_cold_copy_is_slower_than_hot_copy_of_what_fits_the_cache() -> None:
 
 def test_planted_slow_down_is_visible() -> None:
     def median(**drill: float) -> float:
-        options = MeasureOptions(min_samples=10, budget_seconds=1.0, drill=drill)
+        options = replace(QUICK, drill=drill)
         (found,) = run_locally("memory", device="cuda", include="copy", options=options).measurements
         assert found.statistics is not None
         return found.statistics.median
@@ -255,7 +264,7 @@ def test_planted_slow_down_is_visible() -> None:
 
 def test_too_large_work_is_out_of_memory_and_spares_the_next_case() -> None:
     streams = r"^memory/(copy|triad|reduction)\["
-    result = run_locally("memory", device="cuda", include=streams, overrides={"copy.n": str(1 << 40)})
+    result = run_locally("memory", device="cuda", include=streams, overrides={"copy.n": str(1 << 40)}, options=QUICK)
     found = {item.case.benchmark: item.outcome for item in result.measurements}
     assert found.pop("memory/copy") is Outcome.OUT_OF_MEMORY
     assert set(found.values()) == {Outcome.OK}

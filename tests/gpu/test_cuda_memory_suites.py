@@ -1,6 +1,7 @@
 """The memory, primitives, embedding, elementwise, sparse and fft suites on real hardware, at sizes with a tail."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import cupy
@@ -166,7 +167,8 @@ def test_float_sums_have_the_same_bits_every_time(device: Any) -> None:
 
 
 def test_latency_grows_from_cache_to_memory() -> None:
-    result = run_locally("memory", device="cuda", include="chase")
+    options = replace(MeasureOptions.for_tier("smoke"), budget_seconds=0.2, probe_ceilings=False)
+    result = run_locally("memory", device="cuda", include="chase", options=options)
     hops = {
         item.case.params.integer("size"): next(metric.value for metric in item.metrics if metric.name == "item_time")
         for item in result.measurements

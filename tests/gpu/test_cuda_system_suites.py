@@ -58,7 +58,7 @@ def test_pinned_pageable_and_tiny_copies_arrive() -> None:
 
 
 def test_copies_both_ways_move_no_less_than_one_way() -> None:
-    result = measured("transfer", include="pinned", overrides={"size": "268435456"})
+    result = measured("transfer", include="pinned", overrides={"size": "67108864"})
     rates = {
         str(item.case.params["direction"]): metric.value
         for item in result.measurements

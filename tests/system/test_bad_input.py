@@ -165,7 +165,7 @@ def test_a_wrong_request_is_refused_with_field_value_and_remedy(
         (("--set", "matmul.dtype=int3"), ("gemm/matmul.dtype is 'int3'", "must be one of: float32")),
         (
             ("--benchmark", "nothing_of_ours"),
-            ("include 'nothing_of_ours'", "leave none of the 5 cases", "first is gemm"),
+            ("include 'nothing_of_ours'", "leaves none of the 5 cases", "first is gemm"),
         ),
         (("--benchmark", "(.*.*.*.*.*.*.*.*.*.*)*ZZZ$"), ("include is", "more than 2 s", "nested repetitions")),
     ],

@@ -53,10 +53,16 @@ def expand(
     ]
     if not chosen:
         raise NothingSelected(
-            f"include {include!r} and exclude {exclude!r} leave none of the {len(candidates)} cases of suite "
+            f"{_said(include, exclude)} none of the {len(candidates)} cases of suite "
             f"{suite.name!r} in tier {tier.value!r}; the first is {candidates[0].id}"
         )
     return tuple(chosen)
+
+
+def _said(include: str | None, exclude: str | None) -> str:
+    asked = {"include": include, "exclude": exclude}
+    given = [f"{field} {pattern!r}" for field, pattern in asked.items() if pattern is not None]
+    return f"{' and '.join(given)} {'leaves' if len(given) == 1 else 'leave'}"
 
 
 def _compile(field: str, pattern: str | None) -> re.Pattern[str] | None:

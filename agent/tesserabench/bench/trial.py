@@ -108,7 +108,11 @@ class Trial:
     def measure(self) -> TrialResult:
         """Measure everything and return the result; nothing but programming errors is raised."""
         started = time.monotonic()
-        outcome, reason = self._run()
+        try:
+            outcome, reason = self._run()
+        except KeyboardInterrupt:
+            # Between two cases, where no step catches it: what is done must not be lost for that.
+            outcome, reason = Outcome.INTERRUPTED, "the process was interrupted between two cases; run it again"
         self._probe.close()
         return TrialResult(
             outcome=outcome,

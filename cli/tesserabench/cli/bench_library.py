@@ -32,6 +32,8 @@ def guarded(library: Any, call: Callable[[], Any]) -> Any:
     """
     try:
         return call()
+    except library.UnknownDevice as error:
+        raise UsageProblem(str(error)) from error
     except library.DeviceUnavailable as error:
         raise CliError(str(error)) from error
     except library.BenchError as error:

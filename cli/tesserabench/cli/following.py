@@ -1,15 +1,13 @@
 """Waiting for a run at the command line: progress, log lines, interrupts, and the report at the end."""
 
 import contextlib
-import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FrameType
 
 from tesserabench.cli.context import CommandContext
 from tesserabench.cli.errors import CallError, WaitInterrupted
 from tesserabench.cli.exit_codes import Ending, ExitMode
+from tesserabench.cli.interruption import terminated_like_interrupted
 from tesserabench.cli.judgement import Policy
 from tesserabench.cli.logs import LogReader, log_line
 from tesserabench.cli.options import Texts
@@ -60,7 +58,7 @@ def _follow(context: CommandContext, run: Run, typed: Texts) -> Run:
             run=run,
         )
         try:
-            with _terminated_like_interrupted():
+            with terminated_like_interrupted():
                 finished = watch.follow()
         except KeyboardInterrupt:
             interrupted = True
@@ -130,18 +128,3 @@ class _Watcher:
         with contextlib.suppress(CallError):
             for entry in self.logs.read():
                 self.progress.log(log_line(entry))
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """CI systems end a job with SIGTERM: it must say the same as Ctrl-C, and cancel where that was asked for."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -18,25 +18,33 @@ def measure_fresh(  # noqa: PLR0913 - what a trial needs, all keyword-only
 ) -> list[Any]:
     """One result a trial; a trial whose process died has the outcome that says so. Seeds count up from the plan's.
 
+    An interrupt ends the trial that it falls into, and begins no other: what was measured until then is returned.
+
     Raises:
         CliError: the device cannot be opened.
     """
     from dataclasses import replace  # noqa: PLC0415 - with the library
 
-    return [
-        _trial(library, replace(plan, seed=plan.seed + number), device, threads, bundle, observer)
-        for number in range(trials)
-    ]
+    results: list[Any] = []
+    for number in range(trials):
+        results.append(_trial(library, replace(plan, seed=plan.seed + number), device, threads, bundle, observer))
+        if results[-1].outcome == library.Outcome.INTERRUPTED:
+            break
+    return results
 
 
 def _trial(library: Any, plan: Any, device: str, threads: int | None, bundle: str | None, observer: Any) -> Any:  # noqa: PLR0917 - see above
-    from tesserabench.bench.duet.process import WorkerOrder, run_worker  # noqa: PLC0415 - with the library
+    from tesserabench.bench.duet.process import WorkerEnd, WorkerOrder, run_worker  # noqa: PLC0415 - with the library
 
     order: dict[str, Any] = {"device": device, "threads": threads, "plan": plan.to_dict()}
     if bundle is not None:
         order["bundle"] = bundle
     taken = _Taken(library, plan, observer)
-    end = run_worker(WorkerOrder(order=order), taken.take)
+    try:
+        end = run_worker(WorkerOrder(order=order), taken.take)
+    except KeyboardInterrupt:
+        # The worker is gone by now, and everything that it had told is here.
+        end = WorkerEnd(outcome=library.Outcome.INTERRUPTED, reason="the process was interrupted; run it again")
     return taken.result(end)
 
 

@@ -107,3 +107,8 @@ def _numbered(text: str, *, kind: str, collection: str, shown: str | None = None
     if match is None:
         raise UsageProblem(f"{(shown or text)!r} is no {kind}; give its number, for example 42 or {collection}/42")
     return f"{collection}/{int(match[1])}"
+
+
+def any_of(patterns: tuple[str, ...]) -> str | None:
+    """One pattern that matches what any of them matches; one alone stays as it was typed, its flags in front."""
+    return patterns[0] if len(patterns) == 1 else "|".join(f"(?:{pattern})" for pattern in patterns) or None

@@ -4,11 +4,14 @@ import builtins
 import csv
 import io
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.tbctl import Tbctl
+from tesserabench.bench.duet import process
 
 TINY = ("--set", "matmul.m=16", "--set", "matmul.n=16", "--set", "matmul.k=16")
 
@@ -62,7 +65,7 @@ def test_simulated_device_gives_the_same_table_as_csv(tbctl: Tbctl) -> None:
         (("gemm", "--set", "matmul.q=1"), 2, "q"),
         (("gemm", "--benchmark", "nothing-like-this"), 2, "nothing-like-this"),
         (("gemm", "--drill", "nothing=2"), 2, "nothing"),
-        (("gemm", "--device", "abacus"), 1, "abacus"),
+        (("gemm", "--device", "abacus"), 2, "abacus"),
     ],
 )
 def test_request_that_cannot_be_met_is_one_clear_error(
@@ -72,6 +75,69 @@ def test_request_that_cannot_be_met_is_one_clear_error(
     assert said.status == status
     assert says in said.last_line
     assert "unexpected" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--out", "gone/raw.json"), "--out gone/raw.json: there is no folder 'gone'; create it first"),
+        (("--export", "nvbench=gone/nv.json"), "--export nvbench gone/nv.json: there is no folder 'gone'"),
+        (("--export", "google-benchmark=."), "--export google-benchmark .: is a folder"),
+    ],
+)
+def test_place_that_cannot_be_written_is_told_before_anything_is_measured(
+    words: tuple[str, ...], says: str, tbctl: Tbctl
+) -> None:
+    said = tbctl("bench", "run", "core", "--device", "simulated", *words)
+    assert (said.status, said.out) == (1, "")
+    assert says in said.last_line
+    assert "Simulated" not in said.err
+
+
+def test_full_disk_takes_away_the_file_and_not_the_table(tbctl: Tbctl) -> None:
+    said = tbctl("bench", "run", "core", "--device", "simulated", "--benchmark", "copy", "--out", "/dev/full")
+    assert said.status == 1
+    assert said.out.splitlines()[1].endswith("ok")
+    assert "No space left on device" in said.last_line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_trials_give_what_was_measured(
+    number: signal.Signals, tbctl: Tbctl, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, trials = process.run_worker, iter(range(2))
+
+    def run_one_trial_and_half(order: Any, take: Callable[[Any], None]) -> Any:
+        if next(trials) == 0:
+            return real(order, take)
+
+        def take_until_measured(message: Any) -> None:
+            take(message)
+            if message["kind"] == "measurement":
+                signal.raise_signal(number)
+
+        return real(order, take_until_measured)
+
+    monkeypatch.setattr(process, "run_worker", run_one_trial_and_half)
+    kept = home / "raw.json"
+    said = tbctl("bench", "run", "core", "--device", "simulated", "--trials", "9", "--out", str(kept))
+    assert (said.status, said.last_line) == (130, "exit 130: interrupted")
+    first, second = json.loads(kept.read_text())["items"]
+    assert (first["outcome"], len(first["measurements"])) == ("ok", 5)
+    assert (second["outcome"], len(second["measurements"]), len(second["not_run"])) == ("interrupted", 1, 4)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_interrupted_trial_of_this_process_says_so(tbctl: Tbctl, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("tesserabench.cli.commands.bench_run._Progress.measurement", interrupted)
+    kept = home / "raw.json"
+    said = tbctl("bench", "run", "core", "--device", "simulated", "--out", str(kept))
+    assert (said.status, said.last_line) == (130, "exit 130: interrupted")
+    found = json.loads(kept.read_text())
+    assert (found["outcome"], len(found["measurements"]), len(found["not_run"])) == ("interrupted", 1, 4)
 
 
 def test_missing_numpy_is_answered_with_what_to_install(tbctl: Tbctl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,8 +164,10 @@ def test_include_and_exclude_search_the_case_id(grid: Suite) -> None:
 
 
 def test_nothing_left_says_what_there_was(grid: Suite) -> None:
-    with pytest.raises(NothingSelected, match=r"include 'conv' and exclude None leave none of the 1 cases"):
+    with pytest.raises(NothingSelected, match=r"include 'conv' leaves none of the 1 cases"):
         expand(grid, tier="smoke", device_kind="cpu", include="conv")
+    with pytest.raises(NothingSelected, match=r"include 'x' and exclude '.' leave none of the 1 cases"):
+        expand(grid, tier="smoke", device_kind="cpu", include="x", exclude=".")
     with pytest.raises(NothingSelected, match=r"nothing for device 'simulated' in tier 'smoke'; it runs on: cpu, cuda"):
         expand(grid, tier="smoke", device_kind="simulated")
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tesserabench.cli.address import Address, parse_address
 from tesserabench.cli.errors import SettingsError, UsageProblem
 from tesserabench.cli.parsing import (
+    any_of,
     parse_boolean,
     parse_duration,
     parse_moment,
@@ -144,3 +145,9 @@ def test_durations_are_short(seconds: float | None, text: str) -> None:
 @given(st.floats(min_value=1e-3, max_value=1e14))
 def test_digits_keep_the_value_to_four_places(value: float) -> None:
     assert float(digits(value)) == pytest.approx(value, rel=6e-4)
+
+
+def test_patterns_are_joined_and_one_alone_keeps_its_flags() -> None:
+    assert any_of(()) is None
+    assert any_of(("(?i)COPY",)) == "(?i)COPY"
+    assert any_of(("a|b", "c")) == "(?:a|b)|(?:c)"

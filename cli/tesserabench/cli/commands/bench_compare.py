@@ -9,14 +9,16 @@ from typing import Any
 import click
 from tesserabench.cli.bench_library import guarded, load_library
 from tesserabench.cli.context import CommandContext
+from tesserabench.cli.destinations import require_writable
 from tesserabench.cli.errors import CliError
 from tesserabench.cli.exit_codes import Ending
 from tesserabench.cli.grammar import command
+from tesserabench.cli.interruption import terminated_like_interrupted
 from tesserabench.cli.judgement import Facts, Policy, ending
 from tesserabench.cli.options import DURATION, PATTERN, TIERS, Texts, options, policy_options
 from tesserabench.cli.output.printer import Printer
 from tesserabench.cli.output.structured import as_json, document
-from tesserabench.cli.parsing import parse_pair
+from tesserabench.cli.parsing import any_of, parse_pair
 from tesserabench.cli.run_request import drill_factors
 from tesserabench.cli.suite_names import complete_suites
 from tesserabench.cli.views.duet import duet_lines, pair_columns
@@ -113,12 +115,16 @@ def compare_command(context: CommandContext, a: str, b: str | None, **values: An
     "pass" means the same within the smallest effect, "regressed" that B is slower. A case that fails ends with 12.
     """
     typed, library = Texts(values=values), load_library()
+    if typed.text("out"):
+        require_writable(typed.text("out"), option="--out")
     observer = _Progress(quiet=context.quiet)
-    result = guarded(library, lambda: _compare(library, a, a if b is None else b, typed, observer))
+    with terminated_like_interrupted():
+        result = guarded(library, lambda: _compare(library, a, a if b is None else b, typed, observer))
     observer.finish()
+    # First what was found: a full disk must not take it away.
+    _show(context.printer, result)
     if typed.text("out"):
         _write(typed.text("out"), result)
-    _show(context.printer, result)
     return _ending(result, typed)
 
 
@@ -149,8 +155,8 @@ def _arm(spec: str, typed: Texts, own: str) -> Any:
     return Arm(
         spec=spec,
         overrides=dict(told),
-        include="|".join(f"(?:{pattern})" for pattern in typed.many("include")) or None,
-        exclude="|".join(f"(?:{pattern})" for pattern in typed.many("exclude")) or None,
+        include=any_of(typed.many("include")),
+        exclude=any_of(typed.many("exclude")),
     )
 
 

@@ -9,15 +9,17 @@ from typing import Any
 import click
 from tesserabench.cli.bench_library import FoundSuite, find_suite, guarded, load_library
 from tesserabench.cli.context import CommandContext
+from tesserabench.cli.destinations import require_writable
 from tesserabench.cli.errors import CliError, EmptyResult
 from tesserabench.cli.exit_codes import Ending, ExitCode
 from tesserabench.cli.exporting import parse_export, write_export
 from tesserabench.cli.fresh_trials import measure_fresh
 from tesserabench.cli.grammar import command
+from tesserabench.cli.interruption import terminated_like_interrupted
 from tesserabench.cli.judgement import Facts, Policy, ending
 from tesserabench.cli.options import DURATION, PATTERN, TIERS, Texts, options
 from tesserabench.cli.output.structured import as_json, document, list_document
-from tesserabench.cli.parsing import parse_pair
+from tesserabench.cli.parsing import any_of, parse_pair
 from tesserabench.cli.profiling import profiled, require_profilable
 from tesserabench.cli.run_request import drill_factors
 from tesserabench.cli.suite_names import complete_benchmarks, complete_suites
@@ -134,25 +136,35 @@ def run_command(context: CommandContext, suite: str, **values: Any) -> Ending:
     typed, library = Texts(values=values), load_library()
     exports = [parse_export(text) for text in typed.many("exports")]
     found = find_suite(library, suite)
+    _require_writable(typed, exports)
     profile: Path | None = typed.get("profile")
     if profile is not None:
         require_profilable(typed.text("device"), bundle=found.bundle is not None, trials=typed.get("trials"))
     observer = _Progress(suite=found.name, quiet=context.quiet)
-    results = guarded(library, lambda: _measure(library, found, typed, observer))
+    with terminated_like_interrupted():
+        results = guarded(library, lambda: _measure(library, found, typed, observer))
     observer.finish()
     if profile is not None:
         tell = context.printer.hint
         results = [profiled(library, item, profile, device=typed.text("device"), tell=tell) for item in results]
+    # First what was measured: a full disk must not take it away.
+    _show(context, results)
     if typed.text("out"):
         _write(typed.text("out"), results)
     for format_name, path in exports:
         context.printer.hint(f"wrote {write_export(format_name, path, [item.to_dict() for item in results])}")
-    _show(context, results)
     if not any(result.measurements for result in results) and all(
         result.outcome == library.Outcome.OK for result in results
     ):
         raise EmptyResult(f"suite {suite!r} gave no result at all")
     return _ending(results, fail_on_error=typed.flag("fail_on_error"))
+
+
+def _require_writable(typed: Texts, exports: list[tuple[str, str]]) -> None:
+    if typed.text("out"):
+        require_writable(typed.text("out"), option="--out")
+    for format_name, path in exports:
+        require_writable(path, option=f"--export {format_name}")
 
 
 def _measure(library: Any, found: FoundSuite, typed: Texts, observer: "_Progress") -> list[Any]:
@@ -161,8 +173,8 @@ def _measure(library: Any, found: FoundSuite, typed: Texts, observer: "_Progress
         tier=_tier(found, typed),
         device_kind=library.device_kind(typed.text("device")),
         overrides=dict(parse_pair(text, form="--set BENCH.PARAM=VALUE") for text in typed.many("overrides")),
-        include=_joined(typed.many("include")),
-        exclude=_joined(typed.many("exclude")),
+        include=any_of(typed.many("include")),
+        exclude=any_of(typed.many("exclude")),
         seed=typed.get("seed"),
         mode=typed.get("mode"),
         options=_options(library, found, typed),
@@ -202,11 +214,6 @@ def _options(library: Any, found: FoundSuite, typed: Texts) -> Any:
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     return replace(library.MeasureOptions.for_tier(_tier(found, typed)), **chosen)
-
-
-def _joined(patterns: tuple[str, ...]) -> str | None:
-    """One pattern that matches what any of them matches."""
-    return "|".join(f"(?:{pattern})" for pattern in patterns) or None
 
 
 def _show(context: CommandContext, results: list[Any]) -> None:
@@ -250,8 +257,9 @@ def _ending(results: list[Any], *, fail_on_error: bool) -> Ending:
     worst = next((result for result in results if str(result.outcome) != "ok"), results[0])
     facts = Facts(outcome=str(worst.outcome), reason=worst.reason, failures=failures, gated=False)
     found = ending(facts, Policy(fail_on_error=fail_on_error))
-    # Cancelling a local trial is what Ctrl-C does, and that is an interrupt.
-    return Ending(code=ExitCode.INTERRUPTED, sentence="interrupted") if found.code is ExitCode.CANCELLED else found
+    # Nobody cancels a local trial; Ctrl-C ends it.
+    stopped = any(str(result.outcome) in {"cancelled", "interrupted"} for result in results)
+    return Ending(code=ExitCode.INTERRUPTED, sentence="interrupted") if stopped else found
 
 
 class _Progress:

@@ -84,6 +84,8 @@ class CaseRun:
         except KeyboardInterrupt:
             self._fail(Outcome.INTERRUPTED, "the process was interrupted; run it again")
             return True
+        except SystemExit:
+            self._fail(Outcome.HARNESS_ERROR, f"{self._benchmark.name} asked to end the process; let it raise an error")
         except Exception as error:  # noqa: BLE001 - whatever a benchmark raises is its case's outcome, not the trial's end
             failure = self._device.failure(error)
             if isinstance(failure, CaseFailure):

@@ -69,7 +69,13 @@ def limit_of(benchmark: Benchmark, case: Case) -> float:
 
 
 def compare(outputs: "HostArrays", reference: "HostArrays", limit: float, *, poisoned: bool) -> Correctness:
-    """Return the worst error over all outputs."""
+    """Return the worst error over all outputs; raise CaseFailure when the reference names one that is not there."""
+    if unknown := [name for name in reference if name not in outputs]:
+        raise CaseFailure(
+            Outcome.HARNESS_ERROR,
+            f"reference() names {', '.join(map(repr, unknown))}, which outputs() does not give; "
+            f"it gives: {', '.join(map(repr, outputs)) or 'nothing'}",
+        )
     errors = [relative_error(outputs[name], exact) for name, exact in reference.items()]
     known = [error for error in errors if error is not None]
     worst = max(known, default=0.0) if len(known) == len(errors) else None

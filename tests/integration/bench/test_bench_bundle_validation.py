@@ -13,6 +13,14 @@ from tesserabench.bench.local import run_locally
 HAS_NVRTC = find_spec("cupy_backends") is not None and find_spec("nvidia") is not None
 
 
+FLOODS = """
+import contextlib, os
+for descriptor in range(3, 64):
+    with contextlib.suppress(OSError):
+        os.write(descriptor, b"noise\\n")
+"""
+
+
 def begin(folder: Path, template: str = "cuda") -> Path:
     begin_bundle(folder, template)
     return folder
@@ -99,6 +107,7 @@ def test_wrong_declaration_is_found_without_a_device(old: str, new: str, says: s
         ("while True: pass\n", "took longer than 4 s, while the bundle was loaded"),
         ("import os\nos.kill(os.getpid(), 11)\n", "the process died of SIGSEGV while the bundle was loaded"),
         ("import os\nos._exit(7)\n", "the process ended with status 7 while the bundle was loaded"),
+        (FLOODS, "something else than checks came from the process while the bundle was loaded"),
         ("raise RuntimeError('not\\ntoday')\n", "softmax.py:1: raises RuntimeError while it is imported"),
         ("def f(:\n", "softmax.py:1: is no valid Python"),
         ("print('flood ' * 1_000_000)\n", "declares no benchmark"),
@@ -111,6 +120,20 @@ def test_hostile_bundle_is_one_failed_check(text: str, says: str, tmp_path: Path
     assert len(failures(found)) == 1
     assert says in failures(found)[0]
     assert not found.passed
+
+
+def test_process_that_leaves_before_its_last_check_has_not_passed(tmp_path: Path) -> None:
+    folder = begin(tmp_path / "mine", "python")
+    rewrite(folder / "softmax.py", "xp.divide(self.y, self.row, out=self.y)", "import os; os._exit(0)")
+    (failure,) = failures(validate(folder))
+    assert failure.startswith("process: the process ended with status 0 after 'mine/softmax: cases and formulas'")
+
+
+def test_process_that_a_bundle_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:
+    folder = begin(tmp_path / "mine", "python")
+    with (folder / "softmax.py").open("a") as module:
+        module.write("\nimport os, signal\nif os.fork() == 0:\n    signal.pause()\n")
+    assert validate(folder, limit_seconds=300).passed
 
 
 def test_device_that_cannot_be_used_is_a_failed_check(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Every outcome and stop reason that does not end the process, on the simulated device."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tesserabench.bench import (
@@ -187,6 +188,48 @@ def test_interruption_ends_the_trial_with_a_result() -> None:
     assert result.outcome is Outcome.INTERRUPTED
     assert only(result).outcome is Outcome.INTERRUPTED
     assert len(result.not_run) == 4
+
+
+class Quitting:
+    """Work that ends the process instead of raising an error."""
+
+    def launch(self) -> None:
+        raise SystemExit(0)
+
+    def poison(self) -> None:
+        pass
+
+    def outputs(self) -> dict[str, Any]:
+        return {}
+
+    def reference(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("made", "phase", "says"),
+    [
+        (lambda: None, Phase.PREPARE, "host/x gave NoneType without launch, poison, outputs, reference"),
+        (Quitting, Phase.VERIFY, "host/x asked to end the process"),
+    ],
+)
+def test_work_that_is_none_or_wants_to_end_everything_is_one_failed_case(
+    made: Callable[[], Any], phase: Phase, says: str
+) -> None:
+    registry = Registry()
+    registry.suite("host", summary="")
+
+    @benchmark(name="x", suite="host", summary="", parameters={"n": (1, 2)}, devices=("cpu",), registry=registry)
+    def prepare(device: ArrayDevice, params: Params, seed: int) -> Workload:
+        return cast("Workload", made())
+
+    options = replace(SMOKE, probe_ceilings=False, require_idle=False)
+    result = run_locally("host", device="cpu", options=options, registry=registry)
+    assert result.outcome is Outcome.OK
+    for found in result.measurements:
+        assert (found.outcome, found.failed_phase) == (Outcome.HARNESS_ERROR, phase)
+        assert says in found.reason
+    assert len(result.measurements) == 2
 
 
 def test_unsupported_device_is_an_outcome_of_the_case() -> None:

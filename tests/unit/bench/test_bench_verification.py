@@ -76,6 +76,11 @@ def test_whole_numbers_are_compared_exactly() -> None:
     assert LIMITS["int8"] == LIMITS["int64"] == 0.0
 
 
+def test_reference_of_an_output_that_is_not_there_is_told_by_name() -> None:
+    with pytest.raises(CaseFailure, match=r"names 'sum', which outputs\(\) does not give; it gives: 'total'"):
+        compare({"total": np.ones(1)}, {"sum": np.ones(1)}, 0.1, poisoned=True)
+
+
 def test_limits_follow_the_bits_of_the_mantissa() -> None:
     order = ["float64", "float32", "tf32", "float16", "bfloat16", "float8_e4m3", "float8_e5m2"]
     assert [LIMITS[name] for name in order] == sorted(LIMITS[name] for name in order)

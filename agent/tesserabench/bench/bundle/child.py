@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from tesserabench.bench.bundle.supervising import ALL_TOLD
 from tesserabench.bench.bundle.validation import examine
 
 
@@ -19,6 +20,7 @@ def main() -> None:
     )
     for check in found:
         os.write(descriptor, json.dumps(check.to_dict()).encode() + b"\n")
+    os.write(descriptor, ALL_TOLD + b"\n")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import IO
 
@@ -18,9 +19,20 @@ from tesserabench.bench.bundle.checks import Check, Status
 from tesserabench.bench.bundle.compiling import ARCHITECTURES
 
 CHILD = "tesserabench.bench.bundle.child"
+ALL_TOLD = b'"all told"'
+"""The last line of a process that has made every check: one that merely stops has not."""
 _PATIENCE_SECONDS = 10.0
 _MOST_WORDS = 2000
 """Bytes of the process's last words that are looked at."""
+
+
+class _Heard(Enum):
+    """How listening to the process ended."""
+
+    ALL = auto()
+    BROKEN_OFF = auto()
+    GARBLED = auto()
+    LATE = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +65,23 @@ def validate(
     """
     request = json.dumps({"folder": str(folder), "devices": [*devices], "architectures": [*architectures]})
     checks: list[Check] = []
-    late = True
+
+    def keep(check: Check) -> None:
+        checks.append(check)
+        tell(check)
+
     with tempfile.TemporaryFile() as words:
         child, reader = _start(request, words)
+        heard = _Heard.LATE
         try:
-            late = not all(_keep(check, checks, tell) for check in _told(reader, limit_seconds))
+            heard = _listen(reader, limit_seconds, keep)
         finally:
             os.close(reader)
-            _bury(child, patience=0.0 if late else _PATIENCE_SECONDS)
-        ended = _end(child.returncode, _last_line(words), checks, limit_seconds if late else None)
-    if ended is not None:
-        _keep(ended, checks, tell)
+            _bury(child, patience=0.0 if heard in {_Heard.LATE, _Heard.GARBLED} else _PATIENCE_SECONDS)
+        wrong = _wrong(heard, child.returncode, _last_line(words), limit_seconds)
+    if wrong:
+        after = f"after {checks[-1].subject!r}" if checks else "while the bundle was loaded"
+        keep(Check(subject="process", status=Status.FAILED, message=wrong.format(after=after)))
     return Validation(checks=tuple(checks))
 
 
@@ -92,27 +110,26 @@ def _bury(child: "subprocess.Popen[bytes]", patience: float) -> None:
     child.wait()
 
 
-def _told(reader: int, limit_seconds: float) -> Iterator[Check | None]:
-    """Yield the checks that the process tells of, and None when it takes too long."""
+def _listen(reader: int, limit_seconds: float, keep: Callable[[Check], None]) -> _Heard:
+    """Keep the checks that the process tells of until it says that they were all, and return how that ended."""
     deadline, rest = time.monotonic() + limit_seconds, b""
     while True:
         ready, _, _ = select.select([reader], (), (), max(0.0, deadline - time.monotonic()))
         if not ready:
-            yield None
-            return
+            return _Heard.LATE
         data = os.read(reader, 65536)
         if not data:
-            return
+            return _Heard.BROKEN_OFF
         *lines, rest = (rest + data).split(b"\n")
-        yield from (Check.from_dict(json.loads(line)) for line in lines)
-
-
-def _keep(check: Check | None, checks: list[Check], tell: Callable[[Check], None]) -> bool:
-    if check is None:
-        return False
-    checks.append(check)
-    tell(check)
-    return True
+        for line in lines:
+            # Processes that the bundle left behind may keep the pipe open: its end is not waited for.
+            if line == ALL_TOLD:
+                return _Heard.ALL
+            try:
+                check = Check.from_dict(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                return _Heard.GARBLED
+            keep(check)
 
 
 def _last_line(words: IO[bytes]) -> str:
@@ -122,18 +139,16 @@ def _last_line(words: IO[bytes]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _end(status: int | None, words: str, checks: list[Check], late_after: float | None) -> Check | None:
-    """Return the check that says how the process ended, unless it ended well."""
-    after = f"after {checks[-1].subject!r}" if checks else "while the bundle was loaded"
-    if late_after is not None:
-        message = (
-            f"took longer than {late_after:g} s, {after}: look for a loop or a wait that never ends, "
+def _wrong(heard: _Heard, status: int, words: str, limit_seconds: float) -> str:
+    """Return what to say of how the process ended, with a place for when; "" when it ended well."""
+    said = (words or "it said nothing").replace("{", "{{").replace("}", "}}")
+    if heard is _Heard.LATE:
+        return (
+            f"took longer than {limit_seconds:g} s, {{after}}: look for a loop or a wait that never ends, "
             "or give more time with --limit"
         )
-    elif status == 0 and checks:
-        return None
-    elif status is not None and status < 0:
-        message = f"the process died of {signal.Signals(-status).name} {after}: {words or 'it said nothing'}"
-    else:
-        message = f"the process ended with status {status} {after}: {words or 'it said nothing'}"
-    return Check(subject="process", status=Status.FAILED, message=message)
+    if heard is _Heard.GARBLED:
+        return "something else than checks came from the process {after}: write to no descriptor that is not yours"
+    if status < 0:
+        return f"the process died of {signal.Signals(-status).name} {{after}}: {said}"
+    return "" if heard is _Heard.ALL and status == 0 else f"the process ended with status {status} {{after}}: {said}"

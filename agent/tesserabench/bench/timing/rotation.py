@@ -43,6 +43,21 @@ class Sets:
         return self.wanted > 1 and (too_small or len(self.workloads) < 2)
 
 
+_METHODS = ("launch", "poison", "outputs", "reference")
+
+
+def _complete(workload: Workload, benchmark: Benchmark) -> Workload:
+    """Return the work, unless it lacks what makes it one: a `return` that was forgotten is told where it is missing."""
+    missing = [name for name in _METHODS if not callable(getattr(workload, name, None))]
+    if missing:
+        raise CaseFailure(
+            Outcome.HARNESS_ERROR,
+            f"{benchmark.name} gave {type(workload).__name__} without {', '.join(missing)}; its function must return "
+            f"an object with {', '.join(_METHODS)}",
+        )
+    return workload
+
+
 def sets_wanted(touched_bytes: int | None, cache_bytes: int) -> int:
     """Return ceil(5 cache / bytes of one launch) + 1; two where the bytes are unknown."""
     return 2 if not touched_bytes else math.ceil(CACHE_MULTIPLE * cache_bytes / touched_bytes) + 1
@@ -56,7 +71,7 @@ def prepare_sets(device: Device, benchmark: Benchmark, case: Case, seed: int, mo
     cache = device.info.cache_bytes or ASSUMED_CACHE_BYTES
     touched = benchmark.bytes(case.params) if benchmark.bytes else None
     wanted = sets_wanted(touched, cache) if mode is Mode.ROTATING else 1
-    found = [device.prepare(benchmark, case, seed)]
+    found = [_complete(device.prepare(benchmark, case, seed), benchmark)]
     allowed = min(wanted, MOST_SETS, _fitting(device, touched))
     try:
         while len(found) < allowed:

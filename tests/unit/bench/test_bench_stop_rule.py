@@ -73,6 +73,11 @@ def test_decision(samples: list[int], progress: Progress, rule: StopRule, expect
     assert decide(samples, progress, rule) is expected
 
 
+def test_target_that_no_float_holds_the_square_of_is_beyond_reach() -> None:
+    later = replace(EARLY, elapsed_seconds=RULE.budget_seconds / 2)
+    assert decide(gaussian(400, 0.03), later, replace(RULE, target=1e-300)) is StopReason.NOISE_FLOOR
+
+
 @given(SAMPLES, st.floats(0, 9.9), st.floats(0.0001, 0.1))
 def test_never_stops_before_the_least_samples_within_budget(samples: list[int], elapsed: float, target: float) -> None:
     rule = replace(RULE, min_samples=len(samples) + 1, target=target)

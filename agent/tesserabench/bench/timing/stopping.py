@@ -195,6 +195,6 @@ def _hopeless(count: int, known: Precision, progress: Progress, rule: StopRule) 
     assert known.half_width is not None, "only a known interval shrinks by a law"
     if progress.elapsed_seconds < rule.budget_seconds / 4 or count < 2 * rule.min_samples:
         return False
-    needed = count * (known.half_width / rule.target) ** 2
     affordable = min(rule.max_samples, count * rule.budget_seconds / progress.elapsed_seconds)
-    return needed > 2 * affordable
+    # needed = count * (half_width / target)^2 > 2 * affordable, as roots: the square of a tiny target is no float.
+    return known.half_width > rule.target * math.sqrt(2 * affordable / count)

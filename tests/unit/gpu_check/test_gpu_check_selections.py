@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tesserabench.bench import plan_trial
+from tesserabench.bench import find_benchmark, plan_trial
 
 HERE = Path(__file__).resolve().parents[2] / "gpu"
 
@@ -24,6 +24,7 @@ def section(name: str) -> ModuleType:
 
 PEERS = section("section_peers").PEERS
 WORK = section("section_spread").WORK
+SANITIZED = section("sanitized").chosen("memcheck")
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
@@ -42,3 +43,8 @@ def test_every_comparison_is_of_exactly_one_case(peer: object) -> None:
 @pytest.mark.parametrize(("suite", "include", "overrides"), WORK)
 def test_every_workload_of_the_spread_exists(suite: str, include: str, overrides: dict[str, str]) -> None:
     assert plan_trial(suite, tier="smoke", device_kind="cuda", overrides=overrides, include=include).cases
+
+
+@pytest.mark.parametrize(("name", "params"), SANITIZED)
+def test_every_case_for_the_sanitizer_has_the_parameters_of_its_benchmark(name: str, params: dict[str, object]) -> None:
+    assert set(params) == set(find_benchmark(name).domain)

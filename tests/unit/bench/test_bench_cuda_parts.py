@@ -1,5 +1,6 @@
 """Small parts of the CUDA device: peaks, failures, the driver's two calls, kernels and their compilation."""
 
+import ctypes
 import json
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,35 @@ def test_driver_reports_a_status_that_is_not_zero() -> None:
     old = Driver(bare, seen.append)
     assert not old.records_external_events
     assert not old.reset_persisting_cache()
+
+
+class UuidLibrary:
+    """The part of libcuda that tells UUIDs."""
+
+    def __init__(self, uuid: bytes, status: int = 0) -> None:
+        self._uuid, self._status = uuid, status
+
+    def cuDeviceGet(self, device: Any, ordinal: ctypes.c_int) -> int:  # noqa: N802 - CUDA's name
+        device._obj.value = ordinal.value + 40
+        return 0
+
+    def cuDeviceGetUuid_v2(self, found: Any, device: ctypes.c_int) -> int:  # noqa: N802 - CUDA's name
+        assert device.value == 41
+        found[:] = self._uuid
+        return self._status
+
+
+def test_uuid_with_a_zero_in_it_is_whole() -> None:
+    uuid = bytes((0x9A, 0x00, *range(14)))
+    assert uuid_of(UuidLibrary(uuid)) == uuid
+    assert uuid_of(UuidLibrary(uuid, status=101)) is None
+    assert uuid_of(FakeDriverLibrary(FakeGpu())) is None
+    runtime = fake_cupy(FakeGpu()).cuda.runtime
+    assert describe(runtime, 0, uuid).uuid == "GPU-9a000001-0203-0405-0607-08090a0b0c0d"
+
+
+def uuid_of(library: Any) -> bytes | None:
+    return Driver(library, lambda _: None).uuid(1)
 
 
 def compiler(gpu: FakeGpu, capability: str = "90", folder: Path | None = None) -> Compiler:

@@ -48,8 +48,8 @@ class CudaDevice:
             raise
 
     def _set_up(self, cupy: Any, index: int) -> None:
-        self.info = describe(self._runtime, index)
         self.driver = load_driver(cupy.cuda.driver.check_status)
+        self.info = describe(self._runtime, index, None if self.driver is None else self.driver.uuid(index))
         capability = (self.info.compute_capability or "").replace(".", "")
         versions = (engine_version(), cupy.__version__, f"nvrtc{nvrtc_text(cupy)}", f"driver{self.info.driver}")
         compiler = Compiler(cupy.cuda.nvrtc, capability, versions, cache_folder())

@@ -17,10 +17,10 @@ _LIBRARIES = {
 """Packages whose versions may change results."""
 
 
-def describe(runtime: Any, index: int) -> DeviceInfo:
-    """Return what the device is."""
+def describe(runtime: Any, index: int, uuid: bytes | None = None) -> DeviceInfo:
+    """Return what the device is; `uuid` is what the driver itself says, where it could be asked."""
     found = runtime.getDeviceProperties(index)
-    name, uuid = found["name"], found.get("uuid")
+    name, uuid = found["name"], uuid or found.get("uuid")
     capability = f"{found['major']}.{found['minor']}"
     processors = int(found["multiProcessorCount"])
     clock, memory_clock = attribute(runtime, index, "ClockRate"), attribute(runtime, index, "MemoryClockRate")

@@ -1,5 +1,6 @@
 """What has to be known of a GPU before its times can be trusted: timers, caches, clocks, counters."""
 
+import ctypes
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -236,7 +237,7 @@ def unsupported(_: Device) -> Iterator[Line]:
         "nvmlDeviceGetMigMode": (),
         "nvmlDeviceGetEccMode": (),
         "nvmlDeviceGetGspFirmwareVersion": (),
-        "nvmlDeviceGetGpuFabricInfo": (),
+        "nvmlDeviceGetGpuFabricInfo": (ctypes.byref(nvml.library.c_nvmlGpuFabricInfo_t()),),
         "nvmlDeviceGetCurrPcieLinkGeneration": (),
         "nvmlDeviceGetPcieReplayCounter": (),
         "nvmlDeviceGetRemappedRows": (),

@@ -146,6 +146,16 @@ def test_rotation_never_loses_its_turn(
     assert len(blocks[2].total_ns) * iterations >= copies
 
 
+@pytest.mark.parametrize("backend", [Backend.GRAPH, Backend.BLOCKED, Backend.EVENTS])
+def test_several_workloads_take_turns_in_mode_cold_too(gpu: FakeGpu, device: CudaDevice, backend: Backend) -> None:
+    works = [work(gpu, f"set{index}") for index in range(2)]
+    with closing(device.arm(works, order(Mode.COLD, iterations=3, backend=backend))) as timing:
+        gpu.launched.clear()
+        taken = sum(len(timing.take(3).total_ns) for _ in range(2))
+    visits = [name for name in gpu.launched if name.startswith("set")]
+    assert visits == ["set0", "set1"] * (3 * taken // 2) + ["set0"] * (3 * taken % 2)
+
+
 def test_old_graphs_are_given_back(gpu: FakeGpu, device: CudaDevice) -> None:
     works = [work(gpu, f"set{index}") for index in range(60)]
     with closing(device.arm(works, order(Mode.ROTATING, iterations=7))) as timing:

@@ -97,7 +97,8 @@ class Lineup:
 
     def _swept(self, launches: Any, pairs: Sequence[tuple[int, int]], record: Record) -> None:
         assert self._flush is not None, "mode cold has a buffer to sweep"
-        for launch, (begin, end) in zip(launches, pairs, strict=False):
+        # The pairs come first: they end, and what ends first takes no launch out of turn.
+        for (begin, end), launch in zip(pairs, launches, strict=False):
             self._flush.enqueue(self.order.flush)
             record(begin)
             launch()

@@ -1,9 +1,13 @@
 """Validating bundles in a process of their own: sound ones, wrong ones and hostile ones."""
 
+import signal
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 from tesserabench.bench.bundle import BundleError, load_bundle
 from tesserabench.bench.bundle.beginning import TEMPLATES, begin_bundle
 from tesserabench.bench.bundle.checks import Check, Status
@@ -134,6 +138,30 @@ def test_process_that_a_bundle_leaves_behind_is_not_waited_for(tmp_path: Path) -
     with (folder / "softmax.py").open("a") as module:
         module.write("\nimport os, signal\nif os.fork() == 0:\n    signal.pause()\n")
     assert validate(folder, limit_seconds=300).passed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_whoever_validates_takes_the_process_with_it(number: signal.Signals, tmp_path: Path) -> None:
+    folder = begin(tmp_path / "mine", "python")
+    told = tmp_path / "pid"
+    hangs = "import os, signal, pathlib\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    hangs += f"pathlib.Path({str(told)!r}).write_text(str(os.getpid()) + '.')\nwhile True: signal.pause()\n"
+    (folder / "softmax.py").write_text(hangs)
+    command = [sys.executable, "-m", "tesserabench.cli", "bench", "validate", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
+        wait_until(lambda: told.exists() and told.read_text().endswith("."), seconds=60, what="the bundle to load")
+        child = int(told.read_text().rstrip("."))
+        parent.send_signal(number)
+        assert parent.wait(60) == (130 if number is signal.SIGTERM else -signal.SIGKILL)
+    wait_until(lambda: not alive(child), seconds=30, what="the process to end")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_device_that_cannot_be_used_is_a_failed_check(tmp_path: Path) -> None:

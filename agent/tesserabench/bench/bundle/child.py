@@ -10,11 +10,13 @@ from pathlib import Path
 
 from tesserabench.bench.bundle.supervising import ALL_TOLD
 from tesserabench.bench.bundle.validation import examine
+from tesserabench.bench.worker.pipe import die_with
 
 
 def main() -> None:
     """Check the bundle that the request names."""
     descriptor, request = int(sys.argv[1]), json.loads(sys.argv[2])
+    die_with(request["parent"])
     found = examine(
         Path(request["folder"]), devices=tuple(request["devices"]), architectures=tuple(request["architectures"])
     )

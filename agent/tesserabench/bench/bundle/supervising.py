@@ -61,9 +61,12 @@ def validate(
 ) -> Validation:
     """Check a bundle in a fresh process within a time limit and return what was found; never raises for the bundle.
 
-    `tell` hears each check as it is made. What the bundle prints is thrown away.
+    `tell` hears each check as it is made. What the bundle prints is thrown away. Call it from a thread that outlives
+    the check: the kernel ends the process with the thread that started it.
     """
-    request = json.dumps({"folder": str(folder), "devices": [*devices], "architectures": [*architectures]})
+    request = json.dumps(
+        {"folder": str(folder), "devices": [*devices], "architectures": [*architectures], "parent": os.getpid()}
+    )
     checks: list[Check] = []
 
     def keep(check: Check) -> None:

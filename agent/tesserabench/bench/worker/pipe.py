@@ -48,12 +48,17 @@ class PipeObserver:
         self.send("progress", done=done, total=total)
 
 
-def protect(parent: int) -> None:
-    """Die with the parent, leave no core file, and say where a crash happened."""
+def die_with(parent: int) -> None:
+    """Let the kernel end this process when the thread that started it ends, however that happens."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         # The parent died before the request above took hold.
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def protect(parent: int) -> None:
+    """Die with the parent, leave no core file, and say where a crash happened."""
+    die_with(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # When memory runs out the kernel ends this process rather than the parent. A limit on the address space would not
     # do: a CUDA context reserves far more of it than the machine has memory.

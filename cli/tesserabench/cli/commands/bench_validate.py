@@ -9,6 +9,7 @@ from tesserabench.cli.bench_library import load_library
 from tesserabench.cli.context import CommandContext
 from tesserabench.cli.exit_codes import DONE, Ending, ExitCode
 from tesserabench.cli.grammar import command
+from tesserabench.cli.interruption import terminated_like_interrupted
 from tesserabench.cli.options import DURATION
 from tesserabench.cli.output.table import Column
 from tesserabench.cli.suite_names import complete_suites
@@ -53,13 +54,14 @@ def validate_command(
     from tesserabench.bench.bundle.compiling import ARCHITECTURES  # noqa: PLC0415 - with the library
     from tesserabench.bench.bundle.supervising import validate  # noqa: PLC0415 - likewise
 
-    found = validate(
-        directory,
-        devices=devices or ("cpu",),
-        architectures=architectures or ARCHITECTURES,
-        limit_seconds=limit,
-        tell=lambda check: context.printer.hint(f"{check.status} {check.subject}") if _slow(check) else None,
-    )
+    with terminated_like_interrupted():
+        found = validate(
+            directory,
+            devices=devices or ("cpu",),
+            architectures=architectures or ARCHITECTURES,
+            limit_seconds=limit,
+            tell=lambda check: context.printer.hint(f"{check.status} {check.subject}") if _slow(check) else None,
+        )
     printer = context.printer
     failed = [check for check in found.checks if str(check.status) == "failed"]
     if printer.for_people:

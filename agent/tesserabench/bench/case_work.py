@@ -42,6 +42,11 @@ class CaseWork:
         """Share of repeated launches that gave the same bits, where it was asked for."""
 
     @property
+    def mode(self) -> Mode:
+        """How it is timed."""
+        return self._mode
+
+    @property
     def sets(self) -> Sets:
         """The sets of inputs and outputs."""
         assert self._sets is not None, "prepare comes first"

@@ -13,7 +13,7 @@ from tesserabench.cli.settings.schema import FAIL_ON
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 TIERS = ("smoke", "regression", "full", "nightly")
-MODES = ("cold", "hot", "rotating", "sustained", "host", "open_loop")
+MODES = ("cold", "hot", "rotating", "sustained", "host")
 
 
 class _Parsed(click.ParamType[Any]):

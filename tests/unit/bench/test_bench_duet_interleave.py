@@ -118,6 +118,8 @@ def test_mode_sustained_cannot_be_shared() -> None:
     result = measure(replace(a_plan(), mode=Mode.SUSTAINED))
     assert Outcome.UNSUPPORTED in {item.outcome for item in result.measurements}
     assert any("no equilibrium of power" in item.reason for item in result.measurements)
+    # Nobody warms it up first: that would take minutes on a GPU.
+    assert all(item.warmup is None for item in result.measurements)
 
 
 def test_ceilings_are_probed_before_and_after() -> None:

@@ -1,6 +1,6 @@
 from support.contract_values import a_result
-from tesserabench.cli.views.results import result_columns, rows_of
-from tesserabench.v1.measurement_pb2 import THROTTLE_CLASS_POWER_LIMITED, Measurement, Statistics
+from tesserabench.cli.views.results import result_columns, rows_of, trouble_lines
+from tesserabench.v1.measurement_pb2 import OUTCOME_UNSUPPORTED, THROTTLE_CLASS_POWER_LIMITED, Measurement, Statistics
 from tesserabench.v1.result_service_pb2 import Result
 
 
@@ -72,3 +72,13 @@ def test_row_tells_how_a_case_was_timed_and_what_became_of_its_trial() -> None:
     (row,) = rows_of(trials, per_trial=False)
     assert (row.backend, row.throttle, row.clock_policy) == ("graph", "power_limited", "lock:1410")
     assert row.flags == "contended power_limited"
+
+
+def test_what_cannot_run_here_says_why_once_for_each_reason() -> None:
+    trials = [trial(ceiling="", time=time_of(low=95, high=105)) for _ in range(4)]
+    for number, item in enumerate(trials[:3]):
+        item.result.case.id = f"memory/copy[n={number}]"
+        item.result.outcome = OUTCOME_UNSUPPORTED
+        item.result.reason = "no tensor cores" if number else "no such mode"
+    lines = trouble_lines(rows_of(trials, per_trial=False))
+    assert lines == ["  unsupported (1 of 4): no such mode", "  unsupported (2 of 4): no tensor cores"]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tesserabench.collector.core.spec import (
     DEFAULT_TRIALS,
+    DuetSpec,
     GateSpec,
     HostSelector,
     ParameterOverride,
@@ -77,6 +78,7 @@ def test_settling_fills_in_trials_by_tier_and_a_seed(tier: str) -> None:
         ({"drill": {"gemm": float("inf")}}, "spec.drill[gemm]"),
         ({"case_timeout_seconds": 0.0}, "spec.case_timeout"),
         ({"timeout_seconds": -5.0}, "spec.timeout"),
+        ({"mode": "sustained", "duet": DuetSpec()}, "spec.mode"),
         ({"selector": HostSelector(conditions=("gpu==h100",))}, "spec.selector.conditions[0]"),
     ],
 )

@@ -133,12 +133,12 @@ class _Side:
 
     def get_ready(self) -> None:
         """Prepare, verify and warm up."""
-        self.run.get_ready()
-        if self.run.work.setup.mode is Mode.SUSTAINED:
+        if self.run.work.mode is Mode.SUSTAINED:
             raise CaseFailure(
                 Outcome.UNSUPPORTED,
                 "two arms in turns reach no equilibrium of power that is theirs; compare them in mode hot or rotating",
             )
+        self.run.get_ready()
 
     def begin(self) -> None:
         """Begin to sample."""

@@ -1,7 +1,6 @@
 """The result of a local trial as the rows of the usual table; reads the library's data without importing it."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
@@ -33,9 +32,7 @@ def local_lines(rows: Sequence[ResultRow], results: Sequence[Any], *, wide: bool
         counts[flag] = counts.get(flag, 0) + 1
     for flag in (flag for result in results for flag in result.flags):
         counts[flag] = counts.get(flag, 0) + 1
-    reasons = Counter(row.reason for row in rows if row.outcome == "unsupported")
-    lines = [f"  unsupported ({count} of {len(rows)}): {reason}" for reason, count in reasons.items()]
-    lines += [f"  flag {flag} ({count} of {len(rows)}): tbctl bench explain {flag}" for flag, count in counts.items()]
+    lines = [f"  flag {flag} ({count} of {len(rows)}): tbctl bench explain {flag}" for flag, count in counts.items()]
     if wide:
         lines += [line for result in results for line in _ceiling_lines(result)]
         lines += list(dict.fromkeys(line for result in results for line in _kernel_lines(result)))

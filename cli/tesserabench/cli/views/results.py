@@ -1,5 +1,6 @@
 """What was measured, one row per case, host and device: the same table for a run and for `tbctl bench run`."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -125,12 +126,14 @@ def result_columns(rows: Sequence[ResultRow]) -> Sequence[Column[ResultRow]]:
 
 
 def trouble_lines(rows: Sequence[ResultRow]) -> list[str]:
-    """A line for every row that did not end well, with its reason."""
-    return [
+    """A line for every row that did not end well, with its reason, and one for each reason why some cannot run here."""
+    lines = [
         f"  {row.outcome}  {row.case}: {row.reason or 'no reason given'}"
         for row in rows
         if row.outcome not in {"ok", "unsupported"}
     ]
+    reasons = Counter(row.reason or "no reason given" for row in rows if row.outcome == "unsupported")
+    return lines + [f"  unsupported ({count} of {len(rows)}): {reason}" for reason, count in reasons.items()]
 
 
 def _case(row: ResultRow) -> str:

@@ -171,6 +171,9 @@ class RunSpec:
         for name, seconds in (("case_timeout", self.case_timeout_seconds), ("timeout", self.timeout_seconds)):
             if seconds is not None and not seconds > 0:
                 raise invalid_field(f"spec.{name}", seconds, "give a time above zero, or leave it out")
+        if self.duet is not None and self.mode == "sustained":
+            remedy = "two arms in turns reach no equilibrium of power of their own; give hot, cold, rotating or host"
+            raise invalid_field("spec.mode", self.mode, remedy)
         if self.duet is not None and not 0 <= self.duet.smallest_effect < 1:
             remedy = "give a fraction between 0 and 1, such as 0.01 for 1 %, or leave it out"
             raise invalid_field("spec.duet.smallest_effect", self.duet.smallest_effect, remedy)

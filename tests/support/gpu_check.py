@@ -33,10 +33,10 @@ class Section:
 
 SECTIONS = (
     Section(name="tests", arguments=(str(HERE / "section_tests.py"),), limit_seconds=170),
-    Section(name="findings", arguments=(str(HERE / "section_findings.py"),), limit_seconds=85),
+    Section(name="findings", arguments=(str(HERE / "section_findings.py"),), limit_seconds=80),
     Section(name="peers", arguments=(str(HERE / "section_peers.py"),), limit_seconds=75),
-    Section(name="spread", arguments=(str(HERE / "section_spread.py"),), limit_seconds=80),
-    Section(name="suites", arguments=(str(HERE / "section_suites.py"),), limit_seconds=90),
+    Section(name="spread", arguments=(str(HERE / "section_spread.py"),), limit_seconds=75),
+    Section(name="suites", arguments=(str(HERE / "section_suites.py"),), limit_seconds=100),
     Section(name="sanitizer", arguments=(str(HERE / "section_sanitizer.py"),), limit_seconds=39),
 )
 """The limits add up to less than nine minutes."""

@@ -43,11 +43,12 @@ def write_export(name: str, path: str, results: Sequence[Mapping[str, Any]]) -> 
     else:
         document = google_benchmark_document(results)
     try:
+        # The document first: where that cannot be written no samples are left lying around.
+        target.write_text(as_json(document) + "\n", encoding="utf-8")
         for relative, content in sidecars.items():
             beside = target.parent / relative
-            beside.parent.mkdir(parents=True, exist_ok=True)
+            beside.parent.mkdir(exist_ok=True)
             beside.write_bytes(content)
-        target.write_text(as_json(document) + "\n", encoding="utf-8")
     except OSError as error:
         raise CliError(f"{path}: cannot be written ({error.strerror}); check the folder") from error
     return f"{path}{f' and {len(sidecars)} file(s) of samples beside it' if sidecars else ''}"

@@ -144,6 +144,9 @@ def test_saved_result_is_exported(tbctl: Tbctl, home: Path) -> None:
     assert json.loads((home / "nv.json").read_text())["benchmarks"][0]["name"] == "memory/copy"
     assert tbctl("bench", "export", "nv.json", "--format", "nvbench", "--out", "x").status == 2
     assert tbctl("bench", "export", "gone.json", "--format", "nvbench", "--out", "x").status == 1
+    astray = tbctl("bench", "export", "raw.json", "--format", "nvbench", "--out", "gone/x")
+    assert astray.last_line == "exit 1: --out gone/x: there is no folder 'gone'; create it first"
+    assert not (home / "gone").exists()
     unknown = tbctl("bench", "run", "memory", "--export", "nvbnch=x.json")
     assert "did you mean 'nvbench'?" in unknown.last_line
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 from tesserabench.cli.context import CommandContext
+from tesserabench.cli.destinations import require_writable
 from tesserabench.cli.errors import UsageProblem
 from tesserabench.cli.exporting import FORMATS, read_results, write_export
 from tesserabench.cli.grammar import command
@@ -26,6 +27,7 @@ def export_command(context: CommandContext, file: str, format_name: str, out: st
 
     nvbench: every sample, in files beside the document. google-benchmark: a repetition for each trial.
     """
+    require_writable(out, option="--out")
     results = read_results(file)
     try:
         text = write_export(format_name, out, results)

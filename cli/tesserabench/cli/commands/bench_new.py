@@ -1,5 +1,6 @@
 """`tbctl bench new`: a bundle to begin with."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,4 +38,4 @@ def new_command(context: CommandContext, directory: Path, template: str) -> None
 
     text = "\n".join(str(path) for path in written)
     context.printer.thing("NewBundle", body, (), body=plain, text=text)
-    context.printer.hint(f"next: tbctl bench validate {shown}")
+    context.printer.hint(f"next: tbctl bench validate {shlex.quote(shown)}")

@@ -50,6 +50,11 @@ class FoundSuite:
     place: str | None = None
     """How another process finds the bundle again, whatever folder it works in."""
 
+    @property
+    def place_and_digest(self) -> tuple[str, str] | None:
+        """Where the bundle is, and what its files were when it was found."""
+        return None if self.bundle is None or self.place is None else (self.place, str(self.bundle.digest))
+
 
 def find_suite(library: Any, spec: str) -> FoundSuite:
     """The suite that an argument means: an installed one, a folder with a bundle, or one that a package offers.

@@ -12,12 +12,13 @@ def measure_fresh(  # noqa: PLR0913 - what a trial needs, all keyword-only
     plan: Any,
     device: str,
     threads: int | None,
-    bundle: str | None,
+    bundle: tuple[str, str] | None,
     trials: int,
     observer: Any,
 ) -> list[Any]:
     """One result a trial; a trial whose process died has the outcome that says so. Seeds count up from the plan's.
 
+    `bundle` is its place and its digest: files that change from one trial to the next would be mixed in silence.
     An interrupt ends the trial that it falls into, and begins no other: what was measured until then is returned.
 
     Raises:
@@ -25,27 +26,26 @@ def measure_fresh(  # noqa: PLR0913 - what a trial needs, all keyword-only
     """
     from dataclasses import replace  # noqa: PLC0415 - with the library
 
-    results: list[Any] = []
-    for number in range(trials):
-        results.append(_trial(library, replace(plan, seed=plan.seed + number), device, threads, bundle, observer))
-        if results[-1].outcome == library.Outcome.INTERRUPTED:
-            break
-    return results
-
-
-def _trial(library: Any, plan: Any, device: str, threads: int | None, bundle: str | None, observer: Any) -> Any:  # noqa: PLR0917 - see above
     from tesserabench.bench.duet.process import WorkerEnd, WorkerOrder, run_worker  # noqa: PLC0415 - with the library
 
-    order: dict[str, Any] = {"device": device, "threads": threads, "plan": plan.to_dict()}
-    if bundle is not None:
-        order["bundle"] = bundle
-    taken = _Taken(library, plan, observer)
-    try:
-        end = run_worker(WorkerOrder(order=order), taken.take)
-    except KeyboardInterrupt:
-        # The worker is gone by now, and everything that it had told is here.
-        end = WorkerEnd(outcome=library.Outcome.INTERRUPTED, reason="the process was interrupted; run it again")
-    return taken.result(end)
+    results: list[Any] = []
+    for number in range(trials):
+        seeded = replace(plan, seed=plan.seed + number)
+        order: dict[str, Any] = {"device": device, "threads": threads, "plan": seeded.to_dict()}
+        if bundle is not None:
+            order["bundle"], order["digests"] = bundle[0], bundle[1:]
+        taken = _Taken(library, seeded, observer)
+        try:
+            end = run_worker(WorkerOrder(order=order), taken.take)
+        except KeyboardInterrupt:
+            # The worker is gone by now, and everything that it had told is here.
+            end = WorkerEnd(outcome=library.Outcome.INTERRUPTED, reason="the process was interrupted; run it again")
+        if not results:
+            taken.require_begun(end)
+        results.append(taken.result(end))
+        if end.outcome == library.Outcome.INTERRUPTED:
+            break
+    return results
 
 
 class _Taken:
@@ -70,16 +70,19 @@ class _Taken:
             case "phase":
                 self._observer.phase(self._cases.get(message["case"]), message["phase"], message["budget"])
 
-    def result(self, end: Any) -> Any:
-        """The trial's result; where the process ended before it told one, from what it did tell.
+    def require_begun(self, end: Any) -> None:
+        """Look whether the worker began at all.
 
         Raises:
-            CliError: the worker could not even begin.
+            CliError: it could not, because of what was asked for.
         """
-        from dataclasses import replace  # noqa: PLC0415 - with the library
-
         if end.result is None and self._header is None and end.outcome == self._library.Outcome.UNSUPPORTED:
             raise CliError(end.reason)
+
+    def result(self, end: Any) -> Any:
+        """The trial's result; where the process ended before it told one, from what it did tell."""
+        from dataclasses import replace  # noqa: PLC0415 - with the library
+
         if end.result is not None:
             said = self._library.TrialResult.from_dict({**end.result, "measurements": []})
             return replace(said, header=self._header, measurements=tuple(self._done))

@@ -128,6 +128,27 @@ def test_interrupted_trials_give_what_was_measured(
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_bundle_that_changes_between_two_trials_is_not_mixed(
+    tbctl: Tbctl, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = process.run_worker
+    assert tbctl("bench", "new", "mine").status == 0
+
+    def change_afterwards(order: Any, take: Callable[[Any], None]) -> Any:
+        end = real(order, take)
+        with (home / "mine" / "kernels" / "saxpy.cu").open("a") as source:
+            source.write("// another version\n")
+        return end
+
+    monkeypatch.setattr(process, "run_worker", change_afterwards)
+    said = tbctl("bench", "run", "./mine", "--device", "simulated", "--trials", "2", "-o", "json")
+    assert said.status == 12, said.err
+    first, second = json.loads(said.out)["items"]
+    assert first["outcome"] == "ok"
+    assert (second["outcome"], second["measurements"]) == ("harness_error", [])
+    assert "leave its files alone while it is measured" in second["reason"]
+
+
 def test_interrupted_trial_of_this_process_says_so(tbctl: Tbctl, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any) -> None:
         signal.raise_signal(signal.SIGTERM)

@@ -4,9 +4,11 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.tbctl import Tbctl
+from tesserabench.bench.duet import session
 
 A, SLOWER, BROKEN, RESTLESS = 268435456, 268435457, 268435458, 268435459
 SCENARIO = f"""
@@ -103,3 +105,23 @@ def test_a_device_that_is_not_there_is_said(tbctl: Tbctl) -> None:
     said = tbctl("bench", "compare", "memory/copy", "--device", "cuda", "--workers", "2")
     assert said.status == 1
     assert "cuda" in said.err.lower()
+
+
+def test_bundle_that_changes_while_it_is_compared_is_not_mixed(
+    tbctl: Tbctl, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = session.run_worker
+    assert tbctl("bench", "new", "mine").status == 0
+
+    def change_afterwards(*arguments: Any, **keywords: Any) -> Any:
+        end = real(*arguments, **keywords)
+        with (home / "mine" / "kernels" / "saxpy.cu").open("a") as source:
+            source.write("// another version\n")
+        return end
+
+    monkeypatch.setattr(session, "run_worker", change_afterwards)
+    said = tbctl("bench", "compare", "./mine", "--device", "simulated", "--workers", "3")
+    assert said.status == 12
+    assert "worker 2: harness_error: bundle " in said.out
+    assert "leave its files alone while it is measured" in said.out
+    assert "worker 3" not in said.out

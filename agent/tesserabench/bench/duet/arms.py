@@ -38,6 +38,8 @@ class LoadedArm:
     registry: Registry
     bundle: str | None
     """A folder, or the name of an installed bundle; None for what the installation brings."""
+    digest: str | None
+    """Of the bundle's files as they are now; None without a bundle."""
     cases: tuple[Case, ...]
 
 
@@ -54,7 +56,13 @@ def load_arm(arm: Arm, *, tier: str, device_kind: DeviceKind | str) -> LoadedArm
         include=arm.include,
         exclude=arm.exclude,
     )
-    return LoadedArm(suite=suite, registry=registry, bundle=_place(arm.spec, bundle), cases=cases)
+    return LoadedArm(
+        suite=suite,
+        registry=registry,
+        bundle=_place(arm.spec, bundle),
+        digest=None if bundle is None else bundle.digest,
+        cases=cases,
+    )
 
 
 def _means_a_bundle(spec: str) -> bool:
@@ -84,10 +92,11 @@ def _suite(spec: str, bundle: Bundle | None, registry: Registry) -> Suite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedDuet:
-    """The plan of a comparison, and the cases that only one arm has."""
+    """The plan of a comparison, the cases that only one arm has, and the digests of both arms' bundles."""
 
     plan: DuetPlan
     alone: tuple[Case, ...]
+    digests: tuple[str | None, str | None] = (None, None)
 
 
 def plan_duet(  # noqa: PLR0913 - the options of a comparison, all keyword-only
@@ -125,7 +134,7 @@ def plan_duet(  # noqa: PLR0913 - the options of a comparison, all keyword-only
         bundle_a=ours.bundle,
         bundle_b=theirs.bundle,
     )
-    return PlannedDuet(plan=plan, alone=alone)
+    return PlannedDuet(plan=plan, alone=alone, digests=(ours.digest, theirs.digest))
 
 
 def _changed(a: Arm, b: Arm) -> Mapping[str, str] | None:

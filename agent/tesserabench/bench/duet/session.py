@@ -90,6 +90,7 @@ def compare_locally(  # noqa: PLR0913 - the options of `bench compare`, all keyw
     )
     session = _Session(
         plan=planned.plan,
+        digests=planned.digests,
         device=device,
         threads=threads,
         limits=limits or Limits(),
@@ -129,6 +130,7 @@ class _Session:
     """The workers of a comparison, and what they gave."""
 
     plan: DuetPlan
+    digests: tuple[str | None, str | None]
     device: str
     threads: int | None
     limits: Limits
@@ -158,7 +160,12 @@ class _Session:
         left = list(pairs)
         while left:
             taker = _Taker(of_worker(_part(self.plan, left), self.done), self.observer)
-            order = {"duet": taker.plan.to_dict(), "device": self.device, "threads": self.threads}
+            order = {
+                "duet": taker.plan.to_dict(),
+                "digests": self.digests,
+                "device": self.device,
+                "threads": self.threads,
+            }
             end = run_worker(WorkerOrder(order=order, limits=self.limits), taker.take, cancelled=self.cancelled)
             self.header = self.header or taker.header
             _require_open(end, taker)

@@ -3,7 +3,7 @@
 `python -P -m tesserabench.bench.duet.worker PIPE PARENT`: the order comes as JSON on stdin, messages go to the file
 descriptor PIPE (see `bench.worker.frames`). An order is an object with `device`, perhaps `threads`, and either
 `duet` (a DuetPlan) or `plan` (a TrialPlan, with the `bundle` that its benchmarks come from, when they are not the
-installed ones).
+installed ones). `digests` say what the files of the bundles of A and B, or of `bundle`, must still be.
 """
 
 import json
@@ -39,8 +39,11 @@ def run(order: Mapping[str, Any], observer: PipeObserver) -> None:
             observer.send("opened", device=encode(device.info))
             result = measure_order(order, device, observer)
             observer.send("result", result=result.without_measurements().to_dict())
-    except (SelectionError, DeviceUnavailable, ScenarioError, BundleError, RegistrationError) as error:
+    except (SelectionError, DeviceUnavailable, ScenarioError) as error:
         observer.send("failed", outcome="unsupported", reason=str(error))
+    except (BundleError, RegistrationError) as error:
+        # The same bundle was loaded when this was planned: nothing that the device lacks.
+        observer.send("failed", outcome="harness_error", reason=str(error))
 
 
 def measure_order(order: Mapping[str, Any], device: "Device", observer: "Observer") -> "TrialResult":
@@ -52,13 +55,15 @@ def measure_order(order: Mapping[str, Any], device: "Device", observer: "Observe
 
     if "duet" in order:
         duet = DuetPlan.from_dict(order["duet"])
-        registries = _registry(duet.bundle_a), _registry(duet.bundle_b)
+        digest_a, digest_b = order.get("digests") or (None, None)
+        registries = _registry(duet.bundle_a, digest_a), _registry(duet.bundle_b, digest_b)
         return measure_duet(duet, device, observer=observer, registries=registries)
     plan = TrialPlan.from_dict(order["plan"])
-    return measure_trial(plan, device, observer=observer, registry=_registry(order.get("bundle")))
+    (digest,) = order.get("digests") or (None,)
+    return measure_trial(plan, device, observer=observer, registry=_registry(order.get("bundle"), digest))
 
 
-def _registry(spec: str | None) -> "Registry":
+def _registry(spec: str | None, digest: str | None) -> "Registry":
     from tesserabench.bench.bundle import find_bundle  # noqa: PLC0415 - see `run`
     from tesserabench.bench.errors import BundleError  # noqa: PLC0415 - see `run`
     from tesserabench.bench.registry import INSTALLED  # noqa: PLC0415 - see `run`
@@ -67,7 +72,12 @@ def _registry(spec: str | None) -> "Registry":
         return INSTALLED
     bundle = find_bundle(spec)
     if bundle is None:
-        raise BundleError(f"bundle {spec!r} is gone: it was there when the comparison was planned")
+        raise BundleError(f"bundle {spec!r} is gone: it was there when this was planned")
+    if digest is not None and bundle.digest != digest:
+        raise BundleError(
+            f"bundle {spec!r} changed after its first process had begun ({digest[:12]} was, {bundle.digest[:12]} is): "
+            "leave its files alone while it is measured, or measure a copy"
+        )
     return bundle.registry
 
 

@@ -187,7 +187,7 @@ def _measure(library: Any, found: FoundSuite, typed: Texts, observer: "_Progress
             plan=plan,
             device=device,
             threads=threads,
-            bundle=found.place,
+            bundle=found.place_and_digest,
             trials=typed.get("trials"),
             observer=observer,
         )

@@ -145,7 +145,9 @@ class Trial:
                 self._observer.measurement(measurement)
                 self._observer.progress(len(self._done), len(self._order))
             if fatal:
-                last = next(item for item in reversed(measurements) if item.outcome is not Outcome.OK)
+                failed = [item for item in measurements if item.outcome is not Outcome.OK]
+                # What was interrupted may only have been so because of its other arm.
+                last = next((item for item in reversed(failed) if item.outcome is not Outcome.INTERRUPTED), failed[-1])
                 return last.outcome, f"{last.case_id}: {last.reason}"
         self._closing, failure = self._ceilings("after the last case")
         return failure or (Outcome.OK, "")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.tbctl import Tbctl
-from tesserabench.bench.duet import session
+from tesserabench.bench.duet import process
 
 A, SLOWER, BROKEN, RESTLESS = 268435456, 268435457, 268435458, 268435459
 SCENARIO = f"""
@@ -110,7 +110,7 @@ def test_a_device_that_is_not_there_is_said(tbctl: Tbctl) -> None:
 def test_bundle_that_changes_while_it_is_compared_is_not_mixed(
     tbctl: Tbctl, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = session.run_worker
+    real = process.run_worker
     assert tbctl("bench", "new", "mine").status == 0
 
     def change_afterwards(*arguments: Any, **keywords: Any) -> Any:
@@ -119,7 +119,7 @@ def test_bundle_that_changes_while_it_is_compared_is_not_mixed(
             source.write("// another version\n")
         return end
 
-    monkeypatch.setattr(session, "run_worker", change_afterwards)
+    monkeypatch.setattr("tesserabench.bench.duet.session.run_worker", change_afterwards)
     said = tbctl("bench", "compare", "./mine", "--device", "simulated", "--workers", "3")
     assert said.status == 12
     assert "worker 2: harness_error: bundle " in said.out

@@ -102,11 +102,14 @@ def test_a_result_that_turns_wrong_while_measuring_is_caught() -> None:
     assert by_arm(measure(plan, scenario))["b"].outcome is Outcome.INCORRECT
 
 
-def test_a_lost_device_ends_the_trial() -> None:
+@pytest.mark.parametrize("phase", ["prepare", "verify", "warmup", "measure"])
+def test_a_lost_device_ends_the_trial(phase: str) -> None:
     plan = plan_duet(Arm(spec="memory"), Arm(spec="memory"), device_kind="simulated", options=OPTIONS).plan
-    result = measure(plan, {"rules": [{"fault": "device_lost"}]})
+    result = measure(plan, {"rules": [{"fault": "device_lost", "fault_phase": phase}]})
     assert result.outcome is Outcome.DEVICE_LOST
     assert len(result.measurements) == 2
+    assert {item.outcome for item in result.measurements} == {Outcome.DEVICE_LOST, Outcome.INTERRUPTED}
+    assert all(item.reason for item in result.measurements)
     assert result.not_run
 
 

@@ -178,6 +178,7 @@ def _measure_both(sides: Sequence[_Side], device: Device, rng: random.Random) ->
     for step in (_Side.rehearse, _Side.get_ready):
         for side in sides:
             if side.run.attempt(partial(step, side)):
+                _give_up(sides)
                 return True
         if _give_up(sides):
             return False
@@ -185,7 +186,7 @@ def _measure_both(sides: Sequence[_Side], device: Device, rng: random.Random) ->
         before = device.state()
         over = any(side.run.attempt(side.begin) for side in sides) or _take_turns(sides, rng)
         after = device.state()
-    if over or _give_up(sides):
+    if _give_up(sides) or over:
         return over
     for side in sides:
         taken = side.taken()

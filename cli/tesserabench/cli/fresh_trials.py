@@ -1,5 +1,6 @@
-"""Several trials of one plan, each in a process of its own: the launches that a verdict counts."""
+"""Trials of one plan, each in a process of its own: the launches that a verdict counts."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,7 @@ class _Taken:
         self._header: Any = None
         self._done: list[Any] = []
         self._cases = {case.id: case for case in plan.cases}
+        self._began = time.monotonic()
 
     def take(self, message: Mapping[str, Any]) -> None:
         """Keep what will be part of the result; tell the observer of the rest."""
@@ -90,6 +92,7 @@ class _Taken:
         return self._library.TrialResult(
             outcome=end.outcome,
             reason=end.reason,
+            duration_seconds=time.monotonic() - self._began,
             header=self._header,
             measurements=tuple(self._done),
             not_run=tuple(case.id for case in self._plan.order if case.id not in done),

@@ -149,16 +149,32 @@ def test_bundle_that_changes_between_two_trials_is_not_mixed(
     assert "leave its files alone while it is measured" in second["reason"]
 
 
-def test_interrupted_trial_of_this_process_says_so(tbctl: Tbctl, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any) -> None:
-        signal.raise_signal(signal.SIGTERM)
+def test_interrupted_trial_keeps_what_was_measured(tbctl: Tbctl, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Any, done: int, total: int) -> None:
+        if 0 < done < total:
+            signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("tesserabench.cli.commands.bench_run._Progress.measurement", interrupted)
+    monkeypatch.setattr("tesserabench.cli.commands.bench_run._Progress.progress", interrupted)
     kept = home / "raw.json"
     said = tbctl("bench", "run", "core", "--device", "simulated", "--out", str(kept))
     assert (said.status, said.last_line) == (130, "exit 130: interrupted")
     found = json.loads(kept.read_text())
     assert (found["outcome"], len(found["measurements"]), len(found["not_run"])) == ("interrupted", 1, 4)
+
+
+@pytest.mark.parametrize("fault", ["segfault", "exit"])
+def test_crash_of_what_is_measured_is_an_outcome_and_takes_no_other_result_with_it(
+    tbctl: Tbctl, home: Path, fault: str
+) -> None:
+    (home / "crash.toml").write_text(f'rules = [{{match = "memory/triad", fault = "{fault}"}}]', encoding="utf-8")
+    said = tbctl("bench", "run", "core", "--device", "simulated:crash.toml", "-o", "json")
+    assert said.status == 12, said.err
+    found = json.loads(said.out)
+    assert found["outcome"] != "ok"
+    assert found["reason"]
+    measured = {item["case_id"] for item in found["measurements"]}
+    assert not any("triad" in case for case in measured)
+    assert len(measured) + len(found["not_run"]) == 5
 
 
 def test_missing_numpy_is_answered_with_what_to_install(tbctl: Tbctl, monkeypatch: pytest.MonkeyPatch) -> None:

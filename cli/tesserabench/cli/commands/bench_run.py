@@ -180,19 +180,16 @@ def _measure(library: Any, found: FoundSuite, typed: Texts, observer: "_Progress
         options=_options(library, found, typed),
         registry=found.registry,
     )
-    device, threads = typed.text("device"), typed.get("threads")
-    if typed.get("trials") > 1:
-        return measure_fresh(
-            library,
-            plan=plan,
-            device=device,
-            threads=threads,
-            bundle=found.place_and_digest,
-            trials=typed.get("trials"),
-            observer=observer,
-        )
-    with library.open_device(device, threads=threads) as opened:
-        return [library.measure_trial(plan, opened, observer=observer, registry=found.registry)]
+    # Always in processes of their own: a crash or a hang of what is measured must not take the results with it.
+    return measure_fresh(
+        library,
+        plan=plan,
+        device=typed.text("device"),
+        threads=typed.get("threads"),
+        bundle=found.place_and_digest,
+        trials=typed.get("trials"),
+        observer=observer,
+    )
 
 
 def _tier(found: FoundSuite, typed: Texts) -> str:
@@ -204,8 +201,8 @@ def _options(library: Any, found: FoundSuite, typed: Texts) -> Any:
     """The tier's options, with the bundle's and then what was typed in their place."""
     defaults = None if found.bundle is None else found.bundle.defaults
     given = {
-        "target": typed.get("target") or (defaults and defaults.target),
-        "budget_seconds": typed.get("budget") or (defaults and defaults.budget_seconds),
+        "target": _typed_or(typed.get("target"), defaults and defaults.target),
+        "budget_seconds": _typed_or(typed.get("budget"), defaults and defaults.budget_seconds),
         "flush": typed.get("flush"),
         "backend": None if typed.get("backend") is None else library.Backend(typed.text("backend")),
         "determinism_launches": typed.get("determinism"),
@@ -214,6 +211,11 @@ def _options(library: Any, found: FoundSuite, typed: Texts) -> Any:
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     return replace(library.MeasureOptions.for_tier(_tier(found, typed)), **chosen)
+
+
+def _typed_or(typed: float | None, default: float | None) -> float | None:
+    """What was typed, a zero too: it is refused rather than ignored."""
+    return default if typed is None else typed
 
 
 def _show(context: CommandContext, results: list[Any]) -> None:

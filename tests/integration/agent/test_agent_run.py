@@ -286,7 +286,7 @@ async def test_drill_slows_one_benchmark_and_is_flagged(collector: FakeCollector
         (smoke(drill={"matmul": 1.2}), "policy.allow_drill"),
         (smoke(device="cuda"), "setting devices"),
         (smoke(device="simulated:/etc/passwd"), "scenario"),
-        (smoke(suite="core", include=["nothing"]), "leave none"),
+        (smoke(suite="core", include=["nothing"]), "leaves none"),
     ],
 )
 async def test_work_that_this_host_may_not_do_closes_at_once(

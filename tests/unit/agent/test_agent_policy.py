@@ -122,7 +122,7 @@ def test_patterns_parameters_mode_and_drill_reach_the_plan() -> None:
         (RunSpec(suite="gemm", overrides=[ParameterOverride(parameter="z", value="1")]), "no benchmark.*'z'"),
         (RunSpec(suite="gemm", overrides=[ParameterOverride(parameter="m", value="x")]), "whole number"),
         (RunSpec(suite="gemm", include=["("]), "no regular expression"),
-        (RunSpec(suite="gemm", include=["nothing"]), "leave none"),
+        (RunSpec(suite="gemm", include=["nothing"]), "leaves none"),
         (RunSpec(suite="gemm", mode=pb.TIMING_MODE_OPEN_LOOP), "TIMING_MODE_OPEN_LOOP"),
         (RunSpec(suite="gemm", drill={"matmul": 0.5}), "drill"),
         (RunSpec(suite="gemm", drill={"copy": 1.5}), "'copy'"),

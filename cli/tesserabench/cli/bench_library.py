@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -72,8 +73,24 @@ def _find(library: Any, spec: str) -> dict[str, Any]:
 
     folder, colon, name = spec.rpartition(":")
     where = folder if colon else spec
+    require_harmless(where)
     bundle = find_bundle(where)
     if bundle is None:
         return {"name": spec, "registry": library.INSTALLED}
     place = str(bundle.folder) if names_a_folder(where) else where
     return {"name": name if colon else bundle.name, "registry": bundle.registry, "bundle": bundle, "place": place}
+
+
+def require_harmless(spec: str) -> None:
+    """Look in another process whether a bundle's folder can be loaded without ending or blocking the process.
+
+    Raises:
+        BundleError: of the library; it cannot.
+    """
+    from tesserabench.bench.bundle import names_a_folder  # noqa: PLC0415 - with the library
+    from tesserabench.bench.bundle.supervising import require_loadable  # noqa: PLC0415 - with the library
+
+    place = Path(spec).expanduser()
+    # `gemm/matmul` looks like a folder too.
+    if names_a_folder(spec) and place.exists():
+        require_loadable(place)

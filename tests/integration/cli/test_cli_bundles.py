@@ -79,6 +79,16 @@ def test_invalid_bundle_ends_with_12_and_says_where(tbctl: Tbctl, home: Path) ->
     assert tbctl("bench", "new", "mine").status == 2
 
 
+@pytest.mark.parametrize("command", ["list ./mine", "run ./mine", "compare ./mine ./mine"])
+def test_bundle_that_ends_its_process_does_not_end_tbctl(tbctl: Tbctl, home: Path, command: str) -> None:
+    assert tbctl("bench", "new", "mine", "--template", "python").status == 0
+    module = home / "mine" / "softmax.py"
+    module.write_text("import os\nos._exit(0)\n" + module.read_text(encoding="utf-8"), encoding="utf-8")
+    said = tbctl("bench", *command.split())
+    assert said.status == 2
+    assert "ended with status 0 while the bundle was loaded" in said.last_line
+
+
 def test_options_of_timing_reach_the_engine(tbctl: Tbctl) -> None:
     words = ("--device", "simulated", "--benchmark", "memory/copy", "-o", "json")
     said = tbctl(

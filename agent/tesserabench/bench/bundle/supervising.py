@@ -17,10 +17,13 @@ from typing import IO
 
 from tesserabench.bench.bundle.checks import Check, Status
 from tesserabench.bench.bundle.compiling import ARCHITECTURES
+from tesserabench.bench.errors import BundleError
 
 CHILD = "tesserabench.bench.bundle.child"
 ALL_TOLD = b'"all told"'
 """The last line of a process that has made every check: one that merely stops has not."""
+PROCESS = "process"
+"""Subject of the check that failed because the process broke off."""
 _PATIENCE_SECONDS = 10.0
 _MOST_WORDS = 2000
 """Bytes of the process's last words that are looked at."""
@@ -84,8 +87,27 @@ def validate(
         wrong = _wrong(heard, child.returncode, _last_line(words), limit_seconds)
     if wrong:
         after = f"after {checks[-1].subject!r}" if checks else "while the bundle was loaded"
-        keep(Check(subject="process", status=Status.FAILED, message=wrong.format(after=after)))
+        keep(Check(subject=PROCESS, status=Status.FAILED, message=wrong.format(after=after)))
     return Validation(checks=tuple(checks))
+
+
+class _Loaded(Exception):  # noqa: N818 - a message, no error
+    """The process has loaded the bundle, or has said why it cannot be."""
+
+
+def require_loadable(folder: Path | str, *, limit_seconds: float = 60.0) -> None:
+    """Load a bundle in a process of its own first: code that ends or blocks its process must not end or block ours.
+
+    Raises BundleError when it does. A bundle that merely cannot be loaded is left to who loads it: that is told there.
+    """
+
+    def first(check: Check) -> None:
+        if check.subject == PROCESS:
+            raise BundleError(f"bundle {folder}: {check.message}")
+        raise _Loaded
+
+    with suppress(_Loaded):
+        validate(folder, devices=(), architectures=(), limit_seconds=limit_seconds, tell=first)
 
 
 def _start(request: str, words: IO[bytes]) -> "tuple[subprocess.Popen[bytes], int]":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tesserabench.cli.bench_library import guarded, load_library
+from tesserabench.cli.bench_library import guarded, load_library, require_harmless
 from tesserabench.cli.context import CommandContext
 from tesserabench.cli.destinations import require_writable
 from tesserabench.cli.errors import CliError
@@ -131,6 +131,8 @@ def compare_command(context: CommandContext, a: str, b: str | None, **values: An
 def _compare(library: Any, a: str, b: str, typed: Texts, observer: "_Progress") -> Any:
     from tesserabench.bench.duet import compare_locally  # noqa: PLC0415 - slow to import
 
+    for spec in dict.fromkeys((a, b)):
+        require_harmless(spec)
     return compare_locally(
         _arm(a, typed, "only_a"),
         _arm(b, typed, "only_b"),

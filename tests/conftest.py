@@ -1,11 +1,16 @@
 """Fixtures for every test."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 from support.postgres import PostgresForTests, running_postgres
 from tesserabench.collector.store.database import Database
+
+# A run in the background of a shell begins with SIGINT ignored, and so would every process that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from statistics import fmean, stdev
 
 from tesserabench.analysis import duet_wording as wording
 from tesserabench.analysis.false_discovery import benjamini_hochberg
-from tesserabench.analysis.judgement import Judgement
+from tesserabench.analysis.judgement import Judgement, answer
 from tesserabench.analysis.policy import Policy, fraction
 from tesserabench.analysis.small_t import half_width, two_sided_p
-from tesserabench.analysis.words import Better, Reason, Severity, Verdict
+from tesserabench.analysis.words import Better, Reason, Verdict
 
 RESOLUTION = 0.0002
 """Workers are never taken to agree better than this, a fiftieth of a per cent: a coarse timer can make five of them
@@ -221,33 +221,14 @@ def _decided(measured: Judgement, seen: _Evidence, series: DuetSeries, policy: D
         assert measured.worsening is not None
         if measured.worsening > 0:
             severity = policy.severities.severity(measured.worsening, primary=series.primary)
-            return _answer(measured, Verdict.REGRESSED, wording.regressed(measured), severity=severity)
-        return _answer(measured, Verdict.IMPROVED, wording.improved(measured))
+            return answer(measured, Verdict.REGRESSED, wording.regressed(measured), severity=severity)
+        return answer(measured, Verdict.IMPROVED, wording.improved(measured))
     if size + seen.reach <= limit:
-        return _answer(measured, Verdict.PASS, wording.same(measured))
+        return answer(measured, Verdict.PASS, wording.same(measured))
     room = size if size >= limit else limit - size
     extra = _extra_workers(seen, room)
     measured = replace(measured, launches_to_settle=extra)
-    return _answer(measured, Verdict.INCONCLUSIVE, wording.undecided(measured), reason=Reason.TOO_NOISY)
-
-
-def _answer(
-    measured: Judgement,
-    verdict: Verdict,
-    sentences: tuple[str, str],
-    *,
-    severity: Severity | None = None,
-    reason: Reason | None = None,
-) -> Judgement:
-    explanation, recommendation = sentences
-    return replace(
-        measured,
-        verdict=verdict,
-        severity=severity,
-        reason=reason,
-        explanation=explanation,
-        recommendation=recommendation,
-    )
+    return answer(measured, Verdict.INCONCLUSIVE, wording.undecided(measured), reason=Reason.TOO_NOISY)
 
 
 def _visible(spread: float, count: int, error: float, limit: float) -> float:
@@ -281,7 +262,7 @@ def _corrected(series: Sequence[DuetSeries], judged: Sequence[Judgement], rate: 
         for (index, _), q_value in zip(places, q_values, strict=True):
             judgement = judged[index]
             if judgement.verdict in {Verdict.REGRESSED, Verdict.IMPROVED} and q_value > rate:
-                corrected[index] = _answer(
+                corrected[index] = answer(
                     judgement,
                     Verdict.INCONCLUSIVE,
                     wording.among_many(judgement, q_value, len(places)),
@@ -294,7 +275,7 @@ def _advice(judgement: Judgement) -> Judgement:
     """A finding beside a failed null control: told, and not concluded."""
     if judgement.verdict not in {Verdict.REGRESSED, Verdict.IMPROVED}:
         return judgement
-    return _answer(
+    return answer(
         judgement,
         Verdict.INCONCLUSIVE,
         wording.advisory(judgement),

@@ -10,11 +10,11 @@ from dataclasses import replace
 from tesserabench.analysis import wording
 from tesserabench.analysis.effect import Effect, estimate
 from tesserabench.analysis.history import RunNoise
-from tesserabench.analysis.judgement import Judgement
+from tesserabench.analysis.judgement import Judgement, answer
 from tesserabench.analysis.launch import THROTTLED, Launch, Side
 from tesserabench.analysis.policy import Policy, fraction
 from tesserabench.analysis.student import exceedance, quantile
-from tesserabench.analysis.words import Better, Reason, Severity, Verdict
+from tesserabench.analysis.words import Better, Reason, Verdict
 
 _Refusal = tuple[Reason, str, str]
 
@@ -155,41 +155,22 @@ def _decide(measured: Judgement, effect: Effect, policy: Policy, *, primary: boo
     if effect.worsening - half_width > limit:
         severity = policy.severity(fraction(effect.worsening), primary=primary)
         sentences = wording.regressed(measured)
-        return _answer(measured, Verdict.REGRESSED, sentences, severity=severity)
+        return answer(measured, Verdict.REGRESSED, sentences, severity=severity)
     if effect.worsening + half_width < -limit:
-        return _answer(measured, Verdict.IMPROVED, wording.improved(measured))
+        return answer(measured, Verdict.IMPROVED, wording.improved(measured))
     if effect.worsening < limit and effect.worsening + half_width < excluded:
-        return _answer(measured, Verdict.PASS, wording.passed(measured))
+        return answer(measured, Verdict.PASS, wording.passed(measured))
     # What would settle it: an interval that ends before the limit it now crosses.
     room = effect.worsening - limit if effect.worsening >= limit else excluded - effect.worsening
     launches = effect.launches_to_reach(room, policy.confidence)
     measured = replace(measured, launches_to_settle=launches)
     sentences = wording.too_noisy(measured, elsewhere=effect.elsewhere)
-    return _answer(measured, Verdict.INCONCLUSIVE, sentences, reason=Reason.TOO_NOISY)
-
-
-def _answer(
-    measured: Judgement,
-    verdict: Verdict,
-    sentences: tuple[str, str],
-    *,
-    severity: Severity | None = None,
-    reason: Reason | None = None,
-) -> Judgement:
-    explanation, recommendation = sentences
-    return replace(
-        measured,
-        verdict=verdict,
-        severity=severity,
-        reason=reason,
-        explanation=explanation,
-        recommendation=recommendation,
-    )
+    return answer(measured, Verdict.INCONCLUSIVE, sentences, reason=Reason.TOO_NOISY)
 
 
 def not_significant_among(judgement: Judgement, q_value: float, compared: int) -> Judgement:
     """The judgement of a change that stands alone but not among as many comparisons."""
-    return _answer(
+    return answer(
         replace(judgement, severity=None),
         Verdict.INCONCLUSIVE,
         wording.not_significant(judgement, q_value, compared),

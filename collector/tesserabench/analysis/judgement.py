@@ -1,6 +1,6 @@
 """What the gate says about one series."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tesserabench.analysis.words import Reason, Severity, Verdict
 
@@ -26,3 +26,23 @@ class Judgement:
     smallest_visible_change: float | None = None
     """Smallest worsening that data like this shows four times in five."""
     launches_to_settle: int | None = None
+
+
+def answer(
+    measured: Judgement,
+    verdict: Verdict,
+    sentences: tuple[str, str],
+    *,
+    severity: Severity | None = None,
+    reason: Reason | None = None,
+) -> Judgement:
+    """What was measured, with a verdict and the sentences (explanation, recommendation) for it."""
+    explanation, recommendation = sentences
+    return replace(
+        measured,
+        verdict=verdict,
+        severity=severity,
+        reason=reason,
+        explanation=explanation,
+        recommendation=recommendation,
+    )

@@ -173,7 +173,8 @@ def test_words_of_a_result_are_explained(tbctl: Tbctl) -> None:
 def test_doctor_says_what_can_be_measured_here(tbctl: Tbctl) -> None:
     checks = {item["name"]: item for item in json.loads(tbctl("bench", "doctor", "-o", "json").out)["items"]}
     assert checks["device cpu"]["status"] == "ok"
-    assert {"device cuda", "compiler", "scipy"} <= set(checks)
+    assert set(checks) == {"device cpu", "device cuda", "compiler", "nccl", "profiler"}
+    assert "tesserabench[collectives]" in checks["nccl"]["remedy"] or checks["nccl"]["status"] == "ok"
 
 
 def test_profile_is_refused_where_there_is_nothing_to_profile(tbctl: Tbctl) -> None:

@@ -1,6 +1,7 @@
 """`tbctl bench doctor`: which devices can be measured here, and what is missing for the others."""
 
-from importlib.util import find_spec
+import shutil
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
 from tesserabench.cli.bench_library import load_library
@@ -8,10 +9,7 @@ from tesserabench.cli.commands.doctor import COLUMNS, Check
 from tesserabench.cli.context import CommandContext
 from tesserabench.cli.grammar import command
 
-_OPTIONAL = (
-    ("nvmath", "matrix products through cuBLASLt, fp8 among them", "tesserabench[gemm]"),
-    ("scipy", "verdicts of interleaved comparisons", "scipy"),
-)
+_NCCL = ("nvidia-nccl-cu13", "nvidia-nccl-cu12")
 
 
 @command(
@@ -24,7 +22,7 @@ _OPTIONAL = (
 def doctor_command(context: CommandContext) -> None:
     """Say which devices and optional parts can be used on this machine, and why the others cannot."""
     library = load_library()
-    checks = [_device(library, "cpu"), _device(library, "cuda"), _compiler(), *map(_extra, _OPTIONAL)]
+    checks = [_device(library, "cpu"), _device(library, "cuda"), _compiler(), _collectives(), _profiler()]
     context.printer.items("Check", checks, COLUMNS, body=_body, nothing="")
 
 
@@ -58,8 +56,19 @@ def _compiler() -> Check:
     return Check(name="compiler", status="ok", text=f"NVRTC {version}; it needs no GPU")
 
 
-def _extra(part: tuple[str, str, str]) -> Check:
-    module, what, package = part
-    if find_spec(module) is None:
-        return Check(name=module, status="warn", text=f"not installed: no {what}", remedy=f"install {package}")
-    return Check(name=module, status="ok", text=what)
+def _collectives() -> Check:
+    for package in _NCCL:
+        try:
+            return Check(name="nccl", status="ok", text=f"{package} {version(package)}: suite collectives")
+        except PackageNotFoundError:
+            continue
+    remedy = "install tesserabench[collectives], or tesserabench[collectives-cuda12] for a CUDA 12 driver"
+    return Check(name="nccl", status="warn", text="not installed: no suite collectives", remedy=remedy)
+
+
+def _profiler() -> Check:
+    found = shutil.which("ncu")
+    if found is None:
+        remedy = "install Nsight Compute and put ncu on PATH"
+        return Check(name="profiler", status="warn", text="ncu is not on PATH: no --profile", remedy=remedy)
+    return Check(name="profiler", status="ok", text=f"{found}: bench run --profile")

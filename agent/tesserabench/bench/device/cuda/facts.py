@@ -12,7 +12,6 @@ _LIBRARIES = {
     "cublas": ("nvidia-cublas", "nvidia-cublas-cu12"),
     "cufft": ("nvidia-cufft", "nvidia-cufft-cu12"),
     "nccl": ("nvidia-nccl-cu13", "nvidia-nccl-cu12"),
-    "nvmath": ("nvmath-python",),
 }
 """Packages whose versions may change results."""
 

@@ -1,0 +1,32 @@
+"""Change points in the history of a series: levels, steps between them, drifts and excursions.
+
+`analyse` takes a whole history apart; `Tail` does it point by point and says the same.
+"""
+
+from tesserabench.analysis.changepoints.analysis import analyse
+from tesserabench.analysis.changepoints.model import (
+    ChangePoint,
+    Drift,
+    Kind,
+    NoiseClass,
+    Segment,
+    SeriesAnalysis,
+    Settings,
+    Status,
+    Transient,
+)
+from tesserabench.analysis.changepoints.tail import Tail
+
+__all__ = [
+    "ChangePoint",
+    "Drift",
+    "Kind",
+    "NoiseClass",
+    "Segment",
+    "SeriesAnalysis",
+    "Settings",
+    "Status",
+    "Tail",
+    "Transient",
+    "analyse",
+]

@@ -1,6 +1,6 @@
 """Two sets of results, series by series: the gate on each, corrected for how many there are, worst first."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tesserabench.analysis import wording
@@ -15,6 +15,9 @@ from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult, by
 from tesserabench.analysis.side_summary import SideSummary, summarise
 from tesserabench.analysis.summary import overall
 from tesserabench.analysis.words import Better, Reason, Severity, Verdict
+
+Rules = Callable[[SeriesResult], Policy]
+"""What counts as a change in each series."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ def compare(
     head: ResultSet,
     policy: Policy,
     history: Mapping[SeriesKey, RunNoise] | None = None,
+    rules: Rules | None = None,
 ) -> Comparison:
     """The comparison of `head` with `base`.
 
@@ -56,10 +60,13 @@ def compare(
         head: What is judged.
         policy: What counts as a change.
         history: Noise between runs, for the series whose history is long enough.
+        rules: What counts as a change in each series; `policy` for all of them when left out.
     """
     against = base or ResultSet(label="")
     facts = differences(against.facts, head.facts) if base else ()
-    context = _Context(base=against, head=head, policy=policy, history=history or {}, differences=facts)
+    context = _Context(
+        base=against, head=head, rules=rules or (lambda _: policy), history=history or {}, differences=facts
+    )
     judged = [_entry(pair, context) for pair in _pairs(against, head)]
     entries = sorted(_corrected(judged, 1 - policy.confidence), key=_badness)
     verdict, reason, severity, sentence = overall([(entry.series, entry.judgement) for entry in entries])
@@ -142,7 +149,7 @@ class _Context:
 
     base: ResultSet
     head: ResultSet
-    policy: Policy
+    rules: Rules
     history: Mapping[SeriesKey, RunNoise]
     differences: tuple[Difference, ...]
 
@@ -153,7 +160,7 @@ def _entry(pair: _Pair, context: _Context) -> Entry:
     judgement = judge(
         pair.base.side if pair.base else None,
         pair.head.side if pair.head else None,
-        context.policy,
+        context.rules(series),
         primary=series.primary,
         history=context.history.get(series.key),
     )

@@ -20,6 +20,12 @@ class RunNoise:
     """Standard deviation of the logarithm of a run's value."""
     degrees: float
     """Degrees of freedom that the estimate is worth."""
+    level: float | None = None
+    """Logarithm of the level that the runs are at now; None when it is not known."""
+    runs: int = 0
+    """How many runs at that level it stands on."""
+    correlation: float = 0.0
+    """Between a run and the next, -1 to 1: neighbours in time differ less than runs that lie apart."""
 
 
 def run_noise(values: Sequence[float]) -> RunNoise | None:

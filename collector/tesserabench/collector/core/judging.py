@@ -8,7 +8,7 @@ everything that follows in one transaction that first looks whether the run stil
                                           └──▶ (not in time) ──▶ finished, the suspicion stays open
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ParamSpec, Protocol, TypeVar
@@ -17,24 +17,22 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.compare import Comparison, compare
 from tesserabench.analysis.confirmation import Answer, Confirmation, confirm, unconfirmed
-from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.policy import Policy
-from tesserabench.analysis.results import ResultSet, SeriesKey
+from tesserabench.analysis.results import SeriesKey
 from tesserabench.analysis.words import Verdict
-from tesserabench.collector.core import baselines, confirmations, duets, endings, findings, results, runs
+from tesserabench.collector.core import baselines, confirmations, duets, endings, findings, judging_case, runs
 from tesserabench.collector.core.actors import COLLECTOR
-from tesserabench.collector.core.comparisons import comparison_json, key_of_entry
+from tesserabench.collector.core.comparisons import comparison_json
 from tesserabench.collector.core.confirmations import Patience, Suspicion
 from tesserabench.collector.core.findings import Findings, Occasion
-from tesserabench.collector.core.references import branch_names, label
+from tesserabench.collector.core.judging_case import Case
 from tesserabench.collector.core.spec import GateSpec, RunSpec
 from tesserabench.collector.errors import CollectorError
 from tesserabench.collector.store import attempts as attempt_store
 from tesserabench.collector.store import comparisons as store
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store.database import Database
-from tesserabench.collector.store.tables import Comparison as ComparisonRow
-from tesserabench.collector.store.tables import Project, Run
+from tesserabench.collector.store.tables import Run
 from tesserabench.collector.store.words import Outcome, RunState
 from tesserabench.wire.names import run_name
 
@@ -62,37 +60,18 @@ class Judging:
     patience: Patience = field(default_factory=lambda: Patience(deadline_seconds=900, limit_seconds=3600))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A run with everything that its verdict rests on."""
-
-    run: Run
-    project: Project
-    hosts: tuple[str, ...]
-    base_run_id: int | None
-    base: ResultSet | None
-    head: ResultSet
-    history: Mapping[SeriesKey, RunNoise]
-    no_base_because: str = ""
-    suspected: tuple[SeriesKey, ...] = ()
-    """What the first look called regressed, secondary metrics too, when it has been taken."""
-    confirming_run: Run | None = None
-    confirming: ResultSet | None = None
-    """What was measured again, when it was."""
-    second: bool = False
-
-
 async def judge(judging: Judging, run_id: int) -> None:
     """Take the next look at a run: afterwards it has its verdict, or waits for its confirming run."""
     async with judging.database.transaction() as session:
         duet = await _read_duet(session, run_id)
-        case = None if duet else await _read(session, run_id, confirming_since(judging, judging.clock()))
+        since = confirming_since(judging, judging.clock())
+        case = None if duet else await judging_case.read(session, run_id, judging.policy, since)
     if duet is not None:
         await _judge_duet(judging, run_id, duet)
         return
     if case is None:
         return
-    comparison = await judging.offload(compare, case.base, case.head, judging.policy, case.history)
+    comparison = await judging.offload(compare, case.base, case.head, case.policy, case.history)
     if not case.second:
         await _take_first_look(judging, case, comparison)
         return
@@ -129,61 +108,6 @@ async def _judge_duet(judging: Judging, run_id: int, duet: duets.Duet) -> None:
         run.reason = "" if run.outcome == Outcome.OK else run.reason
         await endings.finish(session, run, now)
         _log.info("run.judged", run=run.id, verdict=run.verdict, severity=run.severity, duet=True)
-
-
-async def _read(session: AsyncSession, run_id: int, waited_since: datetime) -> Case | None:
-    """What judging the run needs; none when it waits for nothing, or for a confirming run that may still come."""
-    run = await session.get(Run, run_id, populate_existing=True)
-    if run is None or run.state != RunState.JUDGING:
-        return None
-    before = await store.find(session, run_id)
-    confirming_run = await store.confirmation_of(session, run_id) if before is not None else None
-    measured_again = confirming_run is not None and confirming_run.state == RunState.FINISHED
-    if confirming_run is not None and not measured_again and confirming_run.created_at > waited_since:
-        return None
-    project = await session.get_one(Project, run.project_id)
-    base, because = await _base(session, run, project, before)
-    head = await results.result_set(session, run)
-    branches = branch_names(baselines.base_branch(run, project), project.default_branch)
-    return Case(
-        run=run,
-        project=project,
-        hosts=tuple(sorted((await result_store.hosts_of(session, run_id)).values())),
-        base_run_id=base.id if base else None,
-        base=await results.result_set(session, base, label=_base_label(run, project, base)) if base else None,
-        head=head,
-        history=await results.history(session, run, branches, [series.key for series in head.series]) if base else {},
-        no_base_because=because,
-        suspected=_suspected(before),
-        confirming_run=confirming_run,
-        confirming=await results.result_set(session, confirming_run) if confirming_run and measured_again else None,
-        second=before is not None,
-    )
-
-
-async def _base(
-    session: AsyncSession, run: Run, project: Project, before: ComparisonRow | None
-) -> tuple[Run | None, str]:
-    """The run to compare with, the same at both looks; and, when a person asked for one that is not there, why not."""
-    if before is not None:
-        return (await session.get(Run, before.base_run_id) if before.base_run_id is not None else None), ""
-    try:
-        return await baselines.base_of(session, run, project), ""
-    except CollectorError as error:
-        return None, error.message
-
-
-def _base_label(run: Run, project: Project, base: Run) -> str:
-    wanted = GateSpec.from_json(run.gate).baseline
-    return label(wanted or f"branch:{baselines.base_branch(run, project)}", base)
-
-
-def _suspected(before: ComparisonRow | None) -> tuple[SeriesKey, ...]:
-    """Series that the first look called regressed; what it stored says which."""
-    if before is None:
-        return ()
-    regressed = (entry for entry in before.content.get("entries", ()) if entry.get("verdict") == "VERDICT_REGRESSED")
-    return tuple(key_of_entry(entry) for entry in regressed)
 
 
 async def _take_first_look(judging: Judging, case: Case, comparison: Comparison) -> None:
@@ -240,7 +164,7 @@ async def _second_answers(judging: Judging, case: Case, comparison: Comparison) 
     spec = RunSpec.from_json(child.spec)
     asked = [key for key in case.suspected if confirmations.covers(spec, key)]
     return await judging.offload(
-        confirm, case.base, case.head, case.confirming, asked, policy=judging.policy, history=case.history
+        confirm, case.base, case.head, case.confirming, asked, policy=case.policy, history=case.history
     )
 
 

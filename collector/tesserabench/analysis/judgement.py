@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from tesserabench.analysis.looks import LookSeen
 from tesserabench.analysis.words import Reason, Severity, Verdict
 
 
@@ -26,6 +27,10 @@ class Judgement:
     smallest_visible_change: float | None = None
     """Smallest worsening that data like this shows four times in five."""
     launches_to_settle: int | None = None
+    looks: tuple[LookSeen, ...] = ()
+    """What each look showed, when it was measured more than once."""
+    points_at_host: bool = False
+    """Seen on some hosts again and again, and never on others: the machine rather than the code."""
 
 
 def answer(

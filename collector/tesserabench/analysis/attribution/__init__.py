@@ -4,6 +4,7 @@ Pure functions of values: `attribute` ranks causes for change points, `siblings`
 others of its model. What is believed beforehand and how it is weighed stands in `likelihood`.
 """
 
+from tesserabench.analysis.attribution.attribute import attribute
 from tesserabench.analysis.attribution.evidence import (
     Attribution,
     Candidate,
@@ -28,4 +29,5 @@ __all__ = [
     "SiblingScore",
     "Track",
     "Visit",
+    "attribute",
 ]

@@ -16,7 +16,7 @@ class Cause(StrEnum):
     HOST = "host"
     """One host or device alone: it became slow, or is throttled."""
     ENVIRONMENT = "environment"
-    """Drivers, clocks, power limits, libraries, or something that no recorded fact names and that also moves canaries."""
+    """Drivers, clocks, power limits, libraries; or what no recorded fact names and moves canaries too."""
     UNKNOWN = "unknown"
 
 

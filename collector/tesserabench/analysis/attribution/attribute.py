@@ -1,0 +1,197 @@
+"""From change points to causes: each change is given to the explanation that accounts for most of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tesserabench.analysis.attribution import telling
+from tesserabench.analysis.attribution.evidence import Attribution, Cause, Change, CommitRange, Evidence, FieldChange
+from tesserabench.analysis.attribution.explanations import NEVER, Explanation, candidates, commit_order
+from tesserabench.analysis.attribution.likelihood import Fit, prepare
+from tesserabench.analysis.attribution.movement import Movement, movement
+from tesserabench.analysis.attribution.observations import observe
+from tesserabench.analysis.attribution.ranking import Choice, rank
+
+SURE = 0.75
+"""Belief in a cause from which on it is named; below, the cause is unknown and what was weighed is told."""
+
+_SMALLEST_STEP, _LARGEST_STEP = 0.02, 0.3
+_ACCOUNTED = 0.3
+"""Share of a change's shift that an explanation must account for to have it as a member."""
+_SLACK_POINTS = 2
+"""A change may have been placed this many points beside its true place."""
+
+
+def attribute(evidence: Evidence) -> tuple[Attribution, ...]:
+    """The causes of the changes, each change a member of exactly one.
+
+    Args:
+        evidence: Tracks of the affected series and of others over the same span, some ten points on either side.
+            Without tracks every cause is unknown.
+    """
+    if not evidence.changes:
+        return ()
+    fit, choices = _weigh(evidence)
+    members: dict[int, list[Change]] = {}
+    partly: dict[int, list[Change]] = {}
+    left: list[Change] = []
+    for change in evidence.changes:
+        shares = [_accounted(evidence, fit, choice, change) for choice in choices]
+        order = [i for i in np.argsort([-share for share in shares]) if shares[i] >= _ACCOUNTED]
+        if not order:
+            left.append(change)
+            continue
+        members.setdefault(int(order[0]), []).append(change)
+        for i in order[1:]:
+            partly.setdefault(int(i), []).append(change)
+    found = [
+        _told(_Case(evidence=evidence, fit=fit, choices=choices, choice=choice), members.get(i, []), partly.get(i, []))
+        for i, choice in enumerate(choices)
+        if i in members or i in partly
+    ]
+    return (*found, *(_nothing_fits(evidence, group) for group in _together(left)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One choice among the others."""
+
+    evidence: Evidence
+    fit: Fit
+    choices: Sequence[Choice]
+    choice: Choice
+
+    @property
+    def explanation(self) -> Explanation:
+        return self.fit.explanations[self.choice.index]
+
+
+def _weigh(evidence: Evidence) -> tuple[Fit, list[Choice]]:
+    seen = observe(evidence)
+    step = float(np.median([abs(change.shift) for change in evidence.changes]))
+    fit = prepare(seen, candidates(evidence), min(max(step, _SMALLEST_STEP), _LARGEST_STEP))
+    return fit, rank(fit)
+
+
+def _accounted(evidence: Evidence, fit: Fit, choice: Choice, change: Change) -> float:
+    """Share of the change's shift that a choice accounts for; none when it lies elsewhere or goes the other way."""
+    if change.series not in fit.seen.names or not change.shift:
+        return 0.0
+    size = float(choice.sizes[fit.seen.names.index(change.series)])
+    if size * change.shift <= 0:
+        return 0.0
+    onsets = fit.explanations[choice.index].onsets
+    told = covered = 0.0
+    near = False
+    for i, track in enumerate(evidence.tracks):
+        if track.series != change.series or (change.devices and track.device not in change.devices):
+            continue
+        told += len(track.values)
+        if onsets[i] != NEVER:
+            covered += len(track.values)
+            near |= _is_near(evidence, i, int(onsets[i]), change)
+    return abs(size / change.shift) * covered / told if near and told else 0.0
+
+
+def _is_near(evidence: Evidence, track: int, onset: int, change: Change) -> bool:
+    runs = [evidence.visits[visit].run for visit in evidence.tracks[track].visits]
+    low = int(np.searchsorted(runs, change.earliest_run))
+    high = int(np.searchsorted(runs, change.latest_run, side="right"))
+    return low - _SLACK_POINTS <= onset <= high + _SLACK_POINTS
+
+
+def _told(case: _Case, members: Sequence[Change], partly: Sequence[Change]) -> Attribution:
+    explanation, choice = case.explanation, case.choice
+    moves = movement(case.evidence, case.fit, case.choices, choice)
+    cause, confidence = explanation.cause, choice.belief(explanation.cause)
+    sure = confidence >= SURE and not (cause is Cause.CODE and _lone(moves))
+    shift = float(np.median([change.shift for change in members or partly]))
+    commits = commit_range(case.evidence, explanation, [*members, *partly])
+    fields = _fields(case.evidence, explanation)
+    story = telling.Story(
+        evidence=case.evidence,
+        fit=case.fit,
+        choice=choice,
+        explanation=explanation,
+        moves=moves,
+        commits=commits,
+        shift=shift,
+        sure=sure,
+    )
+    return Attribution(
+        cause=cause if sure else Cause.UNKNOWN,
+        confidence=confidence,
+        members=tuple(change.key for change in members),
+        also=tuple(change.key for change in partly),
+        shift=shift,
+        sentences=telling.sentences(story),
+        commit_range=commits,
+        fields=fields,
+        hosts=tuple(sorted({telling.host_of(case.evidence, device) for device in moves.moved})),
+        devices=moves.moved,
+        candidates=choice.candidates,
+        would_tell="" if sure else telling.would_tell(story),
+    )
+
+
+def _lone(moves: Movement) -> bool:
+    """Whether one device alone moved although others have the same code: that is never the code."""
+    return len(moves.moved) == 1 and len(moves.stayed) > 0
+
+
+def commit_range(evidence: Evidence, explanation: Explanation | None, changes: Sequence[Change]) -> CommitRange | None:
+    """The commits between the last point at the old level and the first at the new one; none when none is known.
+
+    For a commit the range is the narrowest that every device allows: the last commit before it that was measured at
+    all. For anything else it is where the changes lie.
+    """
+    order = commit_order(evidence)
+    if not order:
+        return None
+    names = tuple(order)
+    of_run = {visit.run: order[visit.commit] for visit in evidence.visits if visit.commit in order}
+    if explanation is not None and explanation.commit:
+        new = order[explanation.commit]
+    else:
+        firsts = [of_run[change.run] for change in changes if change.run in of_run]
+        if not firsts:
+            return None
+        new = min(firsts)
+    measured = {place for place in of_run.values() if place < new}
+    good = max(measured, default=-1)
+    return CommitRange(
+        last_good=names[good] if good >= 0 else "", first_new=names[new], commits=names[good + 1 : new + 1]
+    )
+
+
+def _fields(evidence: Evidence, explanation: Explanation) -> tuple[FieldChange, ...]:
+    hosts = tuple(sorted({telling.host_of(evidence, device) for device in explanation.where}))
+    return tuple(
+        FieldChange(fact=fact, before=before, after=after, hosts=hosts) for fact, before, after in explanation.facts
+    )
+
+
+def _together(changes: Sequence[Change]) -> list[list[Change]]:
+    """Changes without an explanation, those whose ranges overlap and that go the same way in one group."""
+    groups: list[list[Change]] = []
+    for change in sorted(changes, key=lambda one: (one.shift > 0, one.earliest_run, one.key)):
+        last = groups[-1][-1] if groups else None
+        same_way = last is not None and (last.shift > 0) is (change.shift > 0)
+        if last is not None and same_way and change.earliest_run <= max(one.latest_run for one in groups[-1]):
+            groups[-1].append(change)
+        else:
+            groups.append([change])
+    return groups
+
+
+def _nothing_fits(evidence: Evidence, changes: Sequence[Change]) -> Attribution:
+    commits = commit_range(evidence, None, changes)
+    return Attribution(
+        cause=Cause.UNKNOWN,
+        confidence=0.0,
+        members=tuple(change.key for change in changes),
+        shift=float(np.median([change.shift for change in changes])),
+        sentences=telling.nothing_fits(evidence, changes, commits),
+        commit_range=commits,
+        would_tell=telling.MEASURE_AGAIN,
+    )

@@ -1,5 +1,6 @@
 """What may have done it: every candidate says for each track at which of its points the level would have moved."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ def _onsets(evidence: Evidence, first: Mapping[str, int], keep: Sequence[bool] |
 
 
 def _position(track: Track, visit: int) -> int:
-    found = int(np.searchsorted(track.visits, visit))
+    found = bisect_left(track.visits, visit)
     return found if 0 < found < len(track.visits) else NEVER
 
 
@@ -116,7 +117,7 @@ def _code(evidence: Evidence) -> Iterable[Explanation]:
     for change in evidence.changes:
         ends = [of_run[run] for run in (change.earliest_run, change.run, change.latest_run) if run in of_run]
         if ends:
-            low, high = np.searchsorted(places, [min(ends), max(ends)])
+            low, high = bisect_left(places, min(ends)), bisect_left(places, max(ends))
             wanted |= set(places[max(low - 1, 0) : high + 2])
     keep = [not track.canary for track in evidence.tracks]
     for place in sorted(wanted):
@@ -217,7 +218,7 @@ def _moments(
     own = sorted({evidence.visits[index].at for device in devices for index in timelines[device]})
     found: set[float] = set()
     for moment in times:
-        place = int(np.searchsorted(own, moment))
+        place = bisect_left(own, moment)
         found |= set(own[max(place - 1, 0) : place + 2])
     return sorted(found)
 
@@ -232,8 +233,12 @@ def _first_at(evidence: Evidence, timelines: Mapping[str, Timeline], moment: flo
 def _fleet(evidence: Evidence, times: Sequence[float]) -> Iterable[Explanation]:
     """Everything at once, with nothing recorded."""
     timelines = _timelines(evidence)
+    seen: set[tuple[int, ...]] = set()
     for moment in times:
         first = _first_at(evidence, timelines, moment)
+        if tuple(first.values()) in seen:
+            continue
+        seen.add(tuple(first.values()))
         yield Explanation(
             kind="fleet",
             cause=Cause.ENVIRONMENT,

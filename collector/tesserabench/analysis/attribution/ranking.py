@@ -15,6 +15,7 @@ from tesserabench.analysis.attribution.observations import Floats
 MOST_CAUSES = 6
 _WORTH = np.log(20.0)
 """Posterior odds at which an explanation is taken: twenty to one against leaving it out."""
+_HOPELESS = -3.0
 _ROUNDS = 4
 _TOUCHED = 0.5
 _WORTH_TELLING = 0.01
@@ -53,10 +54,14 @@ class _State:
     def weigh(self, chosen: Sequence[int], on: Floats) -> tuple[Floats, Floats]:
         """[explanations]: log posterior odds of one more, given the chosen; [explanations, series]: touched."""
         gains = conditional(self.fit, chosen, shared(self.fit, chosen), on)
-        rows = [evidence_for(self.fit, one, gains[one]) for one in range(len(self.fit.explanations))]
-        worth = np.array([total for total, _ in rows]) + self.beliefs
+        # No share of touched series can make more of an explanation than its touched series alone.
+        worth = np.maximum(gains, 0.0).sum(axis=1) + self.beliefs
+        touched = np.zeros_like(gains)
+        for one in np.flatnonzero(worth > _HOPELESS):
+            worth[one], touched[one] = evidence_for(self.fit, int(one), gains[one])
+            worth[one] += self.beliefs[one]
         worth[list(chosen)] = -np.inf
-        return worth, np.array([touched for _, touched in rows])
+        return worth, touched
 
     def others(self, place: int) -> tuple[list[int], Floats]:
         """What is taken, but for one."""

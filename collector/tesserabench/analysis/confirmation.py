@@ -23,6 +23,8 @@ class Answer(StrEnum):
     REPRODUCED = "reproduced"
     NOT_REPRODUCED = "not_reproduced"
     NOT_CONFIRMED = "not_confirmed"
+    SETTLED = "settled"
+    """Nothing was suspected: it was undecided, and now it passes or is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,24 +84,43 @@ def estimate(base: Side, head: Side, policy: Policy, history: RunNoise | None) -
     parts = [(variance / count**2, degrees) for contrast in contrasts for variance, degrees in contrast.parts]
     spread = sum(contrast.launch_variance for contrast in contrasts) / count
     restless = sum(contrast.launch_variance for contrast in contrasts if contrast.measured) / count
-    between_runs = 0.0 if history else max(2 * floor.run**2, RUN_TO_LAUNCH_NOISE**2 * restless)
+    unshared = sum(_unshared(ours, theirs) for ours, theirs in pairs) / count
+    between_runs = 0.0 if history else max(2 * floor.run**2, RUN_TO_LAUNCH_NOISE**2 * restless) * unshared / 2
     fixed = between_runs / count + (0.0 if places else 2 * SIBLING_NOISE**2)
     error, degrees = _satterthwaite(parts, fixed)
     if history:
-        error, degrees = _wider((error, degrees), (math.sqrt(2) * history.deviation, history.degrees), policy)
+        error, degrees = _wider((error, degrees), (_of_runs(base, head, history), history.degrees), policy)
     sign = 1.0 if head.better is Better.LOWER else -1.0
     return Effect(
         worsening=sign * sum(contrast.difference for contrast in contrasts) / count,
         error=error,
         degrees=degrees,
         launch_variance=spread / count,
-        fixed_variance=max(fixed, 2 * history.deviation**2 if history else 0.0),
+        fixed_variance=max(fixed, _of_runs(base, head, history) ** 2 if history else 0.0),
         elsewhere=not places,
     )
 
 
 def _at(side: Side, place: str) -> tuple[Launch, ...]:
     return tuple(launch for launch in side.launches if launch.place == place)
+
+
+def _of_runs(base: Side, head: Side, history: RunNoise) -> float:
+    """What runs differ by, as a standard deviation of the difference."""
+    return math.sqrt(_unshared(base.launches, head.launches)) * history.deviation
+
+
+def _unshared(base: Sequence[Launch], head: Sequence[Launch]) -> float:
+    """How many times the variance of a run is in the difference: 2 for a run a side, less for several, 0 in turns.
+
+    Each run adds something to all of its launches, and counts with the difference of its shares in the two means.
+    """
+    shares: dict[str, float] = {}
+    for name, side, sign in (("base", base, -1.0), ("head", head, 1.0)):
+        for launch in side:
+            session = launch.session or f"the one of the {name}"
+            shares[session] = shares.get(session, 0.0) + sign / len(side)
+    return math.fsum(share**2 for share in shares.values())
 
 
 def _contrast(base: Sequence[Launch], head: Sequence[Launch], floor: NoiseFloor, policy: Policy) -> _Contrast:

@@ -27,6 +27,8 @@ class Launch:
     """Standard error of the logarithm of `value` from this launch's own samples; None when not known."""
     place: str = ""
     """Device that it ran on, unique in the fleet; launches are compared with those of the same place."""
+    session: str = ""
+    """Run that it is of; launches of one run share what that run adds. Empty: one run a side."""
     comparability: str = ""
     """Environments compare when this is equal."""
     outcome: str = OK

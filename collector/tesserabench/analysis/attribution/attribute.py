@@ -32,18 +32,20 @@ def attribute(evidence: Evidence) -> tuple[Attribution, ...]:
     if not evidence.changes:
         return ()
     fit, choices = _weigh(evidence)
+    same = _same_story(fit, choices)
     members: dict[int, list[Change]] = {}
     partly: dict[int, list[Change]] = {}
     left: list[Change] = []
     for change in evidence.changes:
         shares = [_accounted(evidence, fit, choice, change) for choice in choices]
-        order = [i for i in np.argsort([-share for share in shares]) if shares[i] >= _ACCOUNTED]
+        order = [same[i] for i in np.argsort([-share for share in shares]) if shares[i] >= _ACCOUNTED]
         if not order:
             left.append(change)
             continue
-        members.setdefault(int(order[0]), []).append(change)
-        for i in order[1:]:
-            partly.setdefault(int(i), []).append(change)
+        members.setdefault(order[0], []).append(change)
+        for i in dict.fromkeys(order[1:]):
+            if i != order[0]:
+                partly.setdefault(i, []).append(change)
     found = [
         _told(_Case(evidence=evidence, fit=fit, choices=choices, choice=choice), members.get(i, []), partly.get(i, []))
         for i, choice in enumerate(choices)
@@ -71,6 +73,12 @@ def _weigh(evidence: Evidence) -> tuple[Fit, list[Choice]]:
     step = float(np.median([abs(change.shift) for change in evidence.changes]))
     fit = prepare(seen, candidates(evidence), min(max(step, _SMALLEST_STEP), _LARGEST_STEP))
     return fit, rank(fit)
+
+
+def _same_story(fit: Fit, choices: Sequence[Choice]) -> list[int]:
+    """For each choice the strongest one that tells the same: one host that moved, placed a run apart by two series."""
+    told = [(fit.explanations[choice.index].cause, fit.explanations[choice.index].what) for choice in choices]
+    return [told.index(one) for one in told]
 
 
 def _accounted(evidence: Evidence, fit: Fit, choice: Choice, change: Change) -> float:

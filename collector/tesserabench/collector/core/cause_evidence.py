@@ -1,0 +1,168 @@
+"""The evidence for a cause, read from the store: who was measured around a change, and what changed there."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.analysis.attribution import Change, Evidence, SiblingScore, Track, Visit
+from tesserabench.collector.core import references
+from tesserabench.collector.store import results as result_store
+from tesserabench.collector.store import tracks as store
+from tesserabench.collector.store.tables import Project, Series
+from tesserabench.collector.store.tracks import DevicePoint, DeviceVisit
+
+POINTS_AROUND = 12
+"""Points of the affected series before and behind the changes that are looked at."""
+
+_MOST_RUNS = 400
+_MOST_SERIES = 200
+CANARY_SUITE = "canary"
+"""A suite of this name holds nothing but canaries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSeen:
+    """A change point as it is stored; `key` is the caller's."""
+
+    key: int
+    series_id: int
+    change: float
+    """As a fraction, positive for a larger value."""
+    run_id: int
+    before_run_id: int | None = None
+    earliest_run_id: int | None = None
+    latest_run_id: int | None = None
+    devices: frozenset[str] = frozenset()
+    """UUIDs that it was seen on; empty for the series as a whole."""
+
+
+IsCanary = Callable[[Series], bool]
+
+
+def in_canary_suite(series: Series) -> bool:
+    """Whether a series is a canary by its suite alone."""
+    return series.suite == CANARY_SUITE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Changes of one project on one line whose causes are asked for together."""
+
+    project: Project
+    line: str
+    """See `baselines.branch_line`."""
+    changes: Sequence[ChangeSeen]
+    is_canary: IsCanary = in_canary_suite
+    siblings: Mapping[str, SiblingScore] = field(default_factory=dict)
+    """Standings of devices by UUID, where they are known."""
+
+
+async def gather(session: AsyncSession, question: Question) -> Evidence:
+    """The evidence for `analysis.attribution.attribute`, which is to be computed away from the event loop."""
+    changes = question.changes
+    affected = {change.series_id for change in changes}
+    runs = await _runs(session, question, affected)
+    others = await store.series_on(session, runs, most=_MOST_SERIES)
+    series = {row.id: row for row in others} | await result_store.series(session, affected)
+    visits = sorted(await store.visits(session, runs), key=lambda visit: (visit.at, visit.run_id))
+    points = await store.points(session, runs=runs, series_ids=series)
+    names = _names(series, points, visits)
+    return Evidence(
+        visits=tuple(map(_visit, visits)),
+        tracks=_tracks(points, visits, series, names, question.is_canary),
+        changes=tuple(_change(change, names) for change in changes if change.series_id in names),
+        siblings=question.siblings,
+    )
+
+
+async def _runs(session: AsyncSession, question: Question, affected: Collection[int]) -> list[int]:
+    changes = question.changes
+    first = min(change.earliest_run_id or change.run_id for change in changes)
+    last = max(change.latest_run_id or change.run_id for change in changes)
+    first, last = await store.span(
+        session, series_ids=affected, line=question.line, first=first, last=last, points=POINTS_AROUND
+    )
+    default = question.project.default_branch
+    return await store.run_ids(
+        session,
+        project_id=question.project.id,
+        branches=references.branch_names(question.line or default, default),
+        first=first,
+        last=last,
+        most=_MOST_RUNS,
+    )
+
+
+def _names(
+    series: Mapping[int, Series], points: Sequence[DevicePoint], visits: Sequence[DeviceVisit]
+) -> dict[int, str]:
+    """What shares an effect: a GPU's series spans its model; those of CPUs, kept by host, are one over equal CPUs."""
+    of_device = {visit.device: visit for visit in visits}
+    models: dict[int, str] = {}
+    for point in points:
+        visit = of_device.get(point.device)
+        if visit is not None and visit.kind == "cpu":
+            models.setdefault(point.series_id, str(visit.facts.get("cpu.model", "cpu")))
+    return {
+        row.id: f"{row.case_id} {row.mode} {row.metric} {models.get(row.id, row.device_key)}" for row in series.values()
+    }
+
+
+def _visit(row: DeviceVisit) -> Visit:
+    return Visit(
+        run=row.run_id,
+        at=row.at.timestamp(),
+        commit=row.commit,
+        host=row.host,
+        device=row.device,
+        facts={name: str(value) for name, value in row.facts.items()},
+        throttle=row.throttle,
+    )
+
+
+def _tracks(
+    points: Sequence[DevicePoint],
+    visits: Sequence[DeviceVisit],
+    series: Mapping[int, Series],
+    names: Mapping[int, str],
+    is_canary: IsCanary,
+) -> tuple[Track, ...]:
+    places = {(visit.run_id, visit.host, visit.device): index for index, visit in enumerate(visits)}
+    grouped: defaultdict[tuple[int, str], list[tuple[int, DevicePoint]]] = defaultdict(list)
+    for point in points:
+        place = places.get((point.run_id, point.host, point.device))
+        if place is not None:
+            grouped[point.series_id, point.device].append((place, point))
+    found = []
+    for (series_id, device), group in sorted(grouped.items()):
+        row = series[series_id]
+        ordered = sorted(group, key=lambda pair: pair[0])
+        found.append(
+            Track(
+                series=names[series_id],
+                benchmark=row.benchmark,
+                suite=row.suite,
+                host=ordered[-1][1].host,
+                device=device,
+                model=row.device_key,
+                canary=is_canary(row),
+                visits=tuple(place for place, _ in ordered),
+                values=tuple(math.log(point.value) for _, point in ordered),
+            )
+        )
+    return tuple(found)
+
+
+def _change(change: ChangeSeen, names: Mapping[int, str]) -> Change:
+    return Change(
+        key=change.key,
+        series=names[change.series_id],
+        shift=math.log1p(max(change.change, -0.999)),
+        run=change.run_id,
+        earliest_run=change.earliest_run_id or change.run_id,
+        latest_run=change.latest_run_id or change.run_id,
+        before_run=change.before_run_id or 0,
+        devices=change.devices,
+    )

@@ -1,0 +1,178 @@
+"""What each device gave for each series, run by run: what causes and comparisons of siblings are drawn from."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.collector.store.history_tables import HistoryPoint
+from tesserabench.collector.store.tables import Attempt, Host, Measurement, Run, Series, Trial
+from tesserabench.collector.store.words import Outcome, RunState, TriggerKind
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePoint:
+    """The median of what one device gave for one series in one run."""
+
+    series_id: int
+    run_id: int
+    host: str
+    device: str
+    """UUID."""
+    value: float
+    at: datetime
+    launches: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceVisit:
+    """One run on one device, with what may change results there."""
+
+    run_id: int
+    commit: str
+    host: str
+    device: str
+    model: str
+    kind: str
+    """`cuda`, `cpu`, `simulated`."""
+    at: datetime
+    facts: dict[str, Any]
+    throttle: str
+
+
+_UUID = Trial.device["uuid"].astext
+
+
+def undisturbed() -> tuple[ColumnElement[bool], ...]:
+    """Conditions of runs that show what code and machine do: no drill, duet, second look or pull request."""
+    return (
+        Run.state == RunState.FINISHED.value,
+        Run.drill.is_(False),
+        ~Run.spec.has_key("duet"),
+        Run.trigger != TriggerKind.CONFIRMATION.value,
+        Run.pull_request == "",
+    )
+
+
+async def span(
+    session: AsyncSession, *, series_ids: Collection[int], line: str, first: int, last: int, points: int
+) -> tuple[int, int]:
+    """Ids of the runs that lie `points` points before the run `first` and behind `last` in the series' histories."""
+    of_series = (HistoryPoint.series_id.in_(series_ids), HistoryPoint.line == line)
+    earlier = (select(HistoryPoint.run_id).distinct().where(*of_series, HistoryPoint.run_id < first)).order_by(
+        HistoryPoint.run_id.desc()
+    )
+    later = (select(HistoryPoint.run_id).distinct().where(*of_series, HistoryPoint.run_id > last)).order_by(
+        HistoryPoint.run_id
+    )
+    before = (await session.scalars(earlier.limit(points))).all()
+    after = (await session.scalars(later.limit(points))).all()
+    return min(before, default=first), max(after, default=last)
+
+
+async def run_ids(
+    session: AsyncSession, *, project_id: int, branches: Sequence[str], first: int, last: int, most: int
+) -> list[int]:
+    """Undisturbed runs of these branches between two runs, both included; the youngest when there are too many."""
+    statement = (
+        select(Run.id)
+        .where(Run.project_id == project_id, Run.branch.in_(branches), Run.id.between(first, last), *undisturbed())
+        .order_by(Run.id.desc())
+        .limit(most)
+    )
+    return sorted(await session.scalars(statement))
+
+
+async def recent_run_ids(session: AsyncSession, *, since: datetime, most: int) -> list[int]:
+    """Undisturbed runs of every project that ended since then, the youngest when there are too many."""
+    statement = select(Run.id).where(Run.ended_at >= since, *undisturbed()).order_by(Run.id.desc()).limit(most)
+    return sorted(await session.scalars(statement))
+
+
+async def points(
+    session: AsyncSession, *, runs: Collection[int], series_ids: Collection[int] | None = None
+) -> list[DevicePoint]:
+    """What devices gave in these runs, oldest run first; of primary series only when none are named."""
+    if not runs:
+        return []
+    wanted = Series.primary.is_(True) if series_ids is None else Series.id.in_(series_ids)
+    middle = func.percentile_cont(0.5).within_group(Measurement.value)
+    trial = and_(
+        Trial.attempt_id == Measurement.attempt_id,
+        Trial.epoch == Measurement.epoch,
+        Trial.trial == Measurement.trial,
+    )
+    statement = (
+        select(
+            Measurement.series_id,
+            Measurement.run_id,
+            Host.name,
+            _UUID,
+            middle,
+            func.min(Measurement.measured_at),
+            func.count(),
+        )
+        .join(Series, Series.id == Measurement.series_id)
+        .join(Attempt, and_(Attempt.id == Measurement.attempt_id, Attempt.epoch == Measurement.epoch))
+        .join(Host, Host.id == Attempt.host_id)
+        .join(Trial, trial)
+        .where(
+            Measurement.run_id.in_(runs),
+            Measurement.late.is_(False),
+            Measurement.outcome == Outcome.OK.value,
+            Measurement.value > 0,
+            Series.arm == "",
+            wanted,
+        )
+        .group_by(Measurement.series_id, Measurement.run_id, Host.name, _UUID)
+        .order_by(Measurement.run_id, Measurement.series_id, _UUID)
+    )
+    return [DevicePoint(*row) for row in await session.execute(statement)]
+
+
+async def visits(session: AsyncSession, runs: Collection[int]) -> list[DeviceVisit]:
+    """Which devices these runs were measured on, and in what environment: the first trial of each, oldest run first."""
+    if not runs:
+        return []
+    statement = (
+        select(
+            Attempt.run_id,
+            Run.commit,
+            Host.name,
+            _UUID,
+            Trial.device_key,
+            Trial.device["kind"].astext,
+            Trial.started_at,
+            Trial.facts,
+            Trial.throttle,
+        )
+        .join(Attempt, and_(Attempt.id == Trial.attempt_id, Attempt.epoch == Trial.epoch))
+        .join(Run, Run.id == Attempt.run_id)
+        .join(Host, Host.id == Attempt.host_id)
+        .where(Attempt.run_id.in_(runs), _UUID.is_not(None))
+        .distinct(Attempt.run_id, Host.name, _UUID)
+        .order_by(Attempt.run_id, Host.name, _UUID, Trial.trial)
+    )
+    return [
+        DeviceVisit(
+            run_id=row[0],
+            commit=row[1],
+            host=row[2],
+            device=row[3],
+            model=row[4],
+            kind=row[5] or "",
+            at=row[6],
+            facts=row[7],
+            throttle=row[8] or "",
+        )
+        for row in await session.execute(statement)
+    ]
+
+
+async def series_on(session: AsyncSession, runs: Collection[int], *, most: int) -> list[Series]:
+    """Primary series that these runs measured, by id."""
+    measured = select(Measurement.series_id).distinct().where(Measurement.run_id.in_(runs))
+    statement = select(Series).where(Series.id.in_(measured), Series.primary.is_(True), Series.arm == "")
+    return list(await session.scalars(statement.order_by(Series.id).limit(most)))

@@ -1,5 +1,6 @@
 """Which parts a collector is made of: the services on its gRPC port and the work that it does by itself."""
 
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,15 +25,17 @@ from tesserabench.collector.core.confirmations import Patience as ConfirmationPa
 from tesserabench.collector.core.ingest import Ingest
 from tesserabench.collector.core.judging import Judging
 from tesserabench.collector.core.pace import Pacer
+from tesserabench.collector.core.series_watch import Watching
 from tesserabench.collector.core.wakeups import Wakeups
 from tesserabench.collector.settings import Settings
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.partitions import ensure_partitions
 from tesserabench.collector.web.health import Pulse
-from tesserabench.collector.work.analysis_pool import AnalysisPool
+from tesserabench.collector.work.analysis_pool import AnalysisPool, analysis_processes
 from tesserabench.collector.work.detection import Detector
 from tesserabench.collector.work.detection import Pace as DetectorPace
 from tesserabench.collector.work.gauges import Gauges
+from tesserabench.collector.work.history import Historian
 from tesserabench.collector.work.leases import LeaseKeeper
 from tesserabench.collector.work.rounds import repeat
 from tesserabench.collector.work.schedules import Scheduler
@@ -66,13 +69,14 @@ class Parts:
     wakeups: Wakeups
     ingest: Ingest
     judging: Judging
+    watching: Watching
     pool: AnalysisPool
     pulse: Pulse
 
 
 def parts(settings: Settings, clock: Clock, database: Database) -> Parts:
     """The shared parts around a database; nothing runs yet."""
-    pool = AnalysisPool()
+    pool = AnalysisPool(settings.detection.processes or analysis_processes(os.cpu_count() or 1))
     return Parts(
         settings=settings,
         clock=clock,
@@ -80,6 +84,7 @@ def parts(settings: Settings, clock: Clock, database: Database) -> Parts:
         wakeups=Wakeups(database),
         ingest=Ingest(database, clock),
         judging=_judging(settings, clock, database, pool),
+        watching=Watching(database=database, offload=pool, clock=clock),
         pool=pool,
         pulse=Pulse(),
     )
@@ -174,6 +179,7 @@ def jobs(of: Parts) -> dict[str, Work]:
         "wakeups": of.wakeups.run(),
         "ingest": of.ingest.run(),
         "detector": Detector(of.judging, DetectorPace(check_seconds=settings.detection.check_seconds)).run(),
+        "historian": Historian(of.watching, check_seconds=settings.detection.check_seconds).run(),
         "pulse": of.pulse.run(),
         "watchdog": systemd.watchdog(),
         "leases": repeat("leases", settings.fleet.check_seconds, keeper.step),

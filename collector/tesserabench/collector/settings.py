@@ -120,6 +120,9 @@ class Detection(Section):
     critical: Share = Field(default=0.10, description="Worsening from which a regression is critical")
     check_seconds: Seconds = Field(default=5, description="Longest time between two looks for runs to judge")
     confirm_start_seconds: Seconds = Field(default=900, description="How long a confirming run may wait for its host")
+    processes: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=0, description="Processes that compute; 0 takes one for every two processors, 4 at most"
+    )
     confirm_limit_seconds: Seconds = Field(default=3600, description="How long a verdict waits for a confirming run")
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 queued → running      a first attempt is listed by its host
 running → judging     every attempt has ended, and there are results to judge
-→ finished            judged, or nothing to judge: cancelled, no results, a confirming run
+→ finished            judged, or nothing to judge: cancelled, no results, a confirming run, the first of two identical ones
 """
 
 from collections.abc import Iterable
@@ -11,10 +11,11 @@ from datetime import datetime
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import metrics
+from tesserabench.collector.store import history as history_store
 from tesserabench.collector.store import runs as store
 from tesserabench.collector.store.notices import after_commit, notify_run
 from tesserabench.collector.store.tables import Run
-from tesserabench.collector.store.words import AttemptState, Outcome, RunState, TriggerKind
+from tesserabench.collector.store.words import AttemptState, IdenticalRun, Outcome, RunState, TriggerKind
 
 _BEST_TO_WORST = (
     Outcome.OK,
@@ -60,8 +61,9 @@ async def settle(session: AsyncSession, run: Run, now: datetime) -> None:
     outcome = worst(Outcome(end.outcome) for end in ends if end.outcome is not None)
     run.outcome = outcome
     run.reason = next((end.reason for end in ends if end.outcome == outcome and end.reason), "")
-    confirming = run.trigger == TriggerKind.CONFIRMATION
-    if outcome is Outcome.CANCELLED or confirming or not await store.has_results(session, run.id):
+    # What they measured is judged with the run that they belong to.
+    helping = run.trigger == TriggerKind.CONFIRMATION or run.identical == IdenticalRun.FIRST
+    if outcome is Outcome.CANCELLED or helping or not await store.has_results(session, run.id):
         await finish(session, run, now)
         return
     run.state = RunState.JUDGING
@@ -78,6 +80,7 @@ async def finish(session: AsyncSession, run: Run, now: datetime) -> None:
     run.judged_until = None
     run.revision_number += 1
     await session.flush()
+    await history_store.enqueue(session, run.id)
     if run.schedule_id is not None and run.outcome == Outcome.OK:
         await store.schedule_succeeded(session, run.schedule_id, now)
     await notify_run(session, run.id)

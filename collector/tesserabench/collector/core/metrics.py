@@ -147,6 +147,19 @@ DETECTOR_FAILURES = Counter(
     f"{PREFIX}detector_failures_total", "Judgements that failed with an error of ours.", registry=REGISTRY
 )
 
+HISTORY_SECONDS = Histogram(
+    f"{PREFIX}history_duration_seconds",
+    "Time of taking a batch of ended runs into the histories.",
+    registry=REGISTRY,
+    buckets=_SECONDS,
+)
+HISTORY_RUNS = SnapshotGauge(
+    "history_runs", "Ended runs that are not in the histories yet: they wait, or failed to be taken in.", ("state",)
+)
+SERIES_STALE = SnapshotGauge(
+    "series_stale", "Series that give no results any more.", ("project", "suite", "device_model")
+)
+
 REGRESSIONS_OPEN = SnapshotGauge(
     "regressions_open", "Open regressions.", ("project", "suite", "severity", "device_model", "state")
 )

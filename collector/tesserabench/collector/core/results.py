@@ -9,7 +9,9 @@ from tesserabench.analysis.history import RunNoise, run_noise
 from tesserabench.analysis.launch import OK, Launch, Side, log_error_of_interval
 from tesserabench.analysis.results import Failure, ResultSet, SeriesKey, SeriesResult
 from tesserabench.analysis.words import Better
+from tesserabench.collector.core import series_levels
 from tesserabench.collector.core.spec import RunSpec
+from tesserabench.collector.store import history as history_store
 from tesserabench.collector.store import results as store
 from tesserabench.collector.store.results import LaunchRow
 from tesserabench.collector.store.tables import CaseResult, Run, Series, Trial
@@ -21,13 +23,14 @@ _TIERS = ("smoke", "regression", "full", "nightly")
 Record = tuple[int, int, int]
 
 
-async def result_set(session: AsyncSession, run: Run, *, label: str = "") -> ResultSet:
+async def result_set(session: AsyncSession, run: Run, *, label: str = "", arm: str = "") -> ResultSet:
     """What a run measured, newest epochs only.
 
     Args:
         session: The transaction.
         run: The run.
         label: What the comparison calls it; its name when left out.
+        arm: `a` or `b`, of a run that measured two in turns.
     """
     rows = await store.launches(session, run.id)
     unsuccessful = await store.unsuccessful(session, run.id)
@@ -39,11 +42,13 @@ async def result_set(session: AsyncSession, run: Run, *, label: str = "") -> Res
         label=label or run_name(run.id),
         run=run_name(run.id),
         commit=run.commit,
-        series=tuple(_series(rows, series, trials, reasons)),
+        series=tuple(_series([row for row in rows if series[row.series_id].arm == arm], series, trials, reasons)),
         failures=tuple(
             _failure(result, run.suite, trials)
             for result in unsuccessful
-            if _record(result) not in measured and result.outcome != Outcome.UNSUPPORTED
+            if _record(result) not in measured
+            and result.outcome != Outcome.UNSUPPORTED
+            and arm in {"", result.detail.get("arm")}
         ),
         facts=_facts(trials.values()),
         partial=is_partial(RunSpec.from_json(run.spec)),
@@ -77,8 +82,8 @@ def _series(
         grouped[row.series_id].append(row)
     for series_id, group in sorted(grouped.items()):
         found = series[series_id]
-        if found.arm or found.better not in set(Better):
-            # An arm is compared with the other one alone; a metric without a direction is kept and never judged.
+        if found.better not in set(Better):
+            # A metric without a direction is kept and never judged.
             continue
         kinds = {_device(trials, row).get("kind", "") for row in group}
         launches = tuple(_launch(row, counts[row.record], trials, reasons) for row in group)
@@ -147,14 +152,21 @@ def _facts(trials: Iterable[Trial]) -> dict[str, tuple[dict[str, str], ...]]:
 async def history(
     session: AsyncSession, run: Run, branches: Sequence[str], wanted: Iterable[SeriesKey]
 ) -> dict[SeriesKey, RunNoise]:
-    """The noise between earlier runs on the same hosts, for the series whose history is long enough."""
-    hosts = await store.hosts_of(session, run.id)
-    ids = await store.series_ids(
-        session, run.project_id, [(key.case_id, key.mode, key.metric, key.device) for key in wanted]
-    )
-    if not ids or not hosts:
-        return {}
-    levels = await store.levels_of_past_runs(session, run, branches, list(hosts), list(ids.values()))
+    """The level of earlier runs and the noise between them, for the series whose history is long enough.
+
+    Series that nothing watches yet are read from the runs themselves: those on the same hosts.
+    """
+    columns = [(key.case_id, key.mode, key.metric, key.device) for key in wanted]
+    ids = await store.series_ids(session, run.project_id, columns)
     keys = {series_id: SeriesKey(case_id=k[0], mode=k[1], metric=k[2], device=k[3]) for k, series_id in ids.items()}
-    found = {keys[series_id]: run_noise(values) for series_id, values in levels.items()}
-    return {key: noise for key, noise in found.items() if noise is not None}
+    better = {series_id: row.better for series_id, row in (await store.series(session, keys)).items()}
+    line = "" if "" in branches else branches[0]
+    found = await series_levels.run_noise_of(session, line, better, before=run.id)
+    watched = await history_store.watches(session, line, list(keys))
+    hosts = await store.hosts_of(session, run.id)
+    others = [series_id for series_id in keys if series_id not in watched]
+    if others and hosts:
+        levels = await store.levels_of_past_runs(session, run, branches, list(hosts), others)
+        noises = {series_id: run_noise(values) for series_id, values in levels.items()}
+        found |= {series_id: noise for series_id, noise in noises.items() if noise is not None}
+    return {keys[series_id]: noise for series_id, noise in found.items()}

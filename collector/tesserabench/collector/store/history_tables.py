@@ -57,6 +57,8 @@ class SeriesWatch(Table):
     segments: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     # Where the detector's changes lie, as `core.series_changes` writes them, to write only what is new.
     known: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
+    # By host, how far its points lie above those of the others: logarithms.
+    host_offsets: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     # Of the newest segment, for lists: logarithms, and the word of its noise.
     level: Mapped[float | None]
     noise_spread: Mapped[float | None]

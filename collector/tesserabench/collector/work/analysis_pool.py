@@ -32,6 +32,11 @@ def _follow_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def analysis_processes(processors: int) -> int:
+    """How many processes compute on a machine with so many processors: the event loop and PostgreSQL need some too."""
+    return max(1, min(4, processors // 2))
+
+
 class AnalysisPool:
     """Processes that compute; started with the first task, and again when they die."""
 

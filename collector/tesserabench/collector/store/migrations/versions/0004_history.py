@@ -70,6 +70,9 @@ def _watch() -> None:
         sa.Column("edition", sa.Text(), server_default="", nullable=False),
         sa.Column("segments", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False),
         sa.Column("known", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column(
+            "host_offsets", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
         sa.Column("level", sa.Double(), nullable=True),
         sa.Column("noise_spread", sa.Double(), nullable=True),
         sa.Column("noise", sa.Text(), server_default="", nullable=False),

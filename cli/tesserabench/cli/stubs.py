@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import grpc
     from tesserabench.v1.baseline_service_pb2_grpc import BaselineServiceStub
     from tesserabench.v1.host_service_pb2_grpc import HostServiceStub
+    from tesserabench.v1.policy_service_pb2_grpc import PolicyServiceStub
     from tesserabench.v1.regression_service_pb2_grpc import RegressionServiceStub
     from tesserabench.v1.result_service_pb2_grpc import ResultServiceStub
     from tesserabench.v1.run_service_pb2_grpc import RunServiceStub
@@ -62,6 +63,13 @@ class Stubs:
         from tesserabench.v1.schedule_service_pb2_grpc import ScheduleServiceStub  # noqa: PLC0415 - see above
 
         return ScheduleServiceStub(self.channel)
+
+    @cached_property
+    def policies(self) -> "PolicyServiceStub":
+        """Policies."""
+        from tesserabench.v1.policy_service_pb2_grpc import PolicyServiceStub  # noqa: PLC0415 - see above
+
+        return PolicyServiceStub(self.channel)
 
     @cached_property
     def system(self) -> "SystemServiceStub":

@@ -12,6 +12,7 @@ from tesserabench.collector.api.agent_service import AgentService
 from tesserabench.collector.api.baseline_service import BaselineService
 from tesserabench.collector.api.host_service import HostService
 from tesserabench.collector.api.ingest_service import IngestService
+from tesserabench.collector.api.policy_service import PolicyService
 from tesserabench.collector.api.regression_service import RegressionService
 from tesserabench.collector.api.rendezvous_service import RendezvousService
 from tesserabench.collector.api.result_service import ResultService
@@ -44,6 +45,7 @@ from tesserabench.v1 import (
     baseline_service_pb2_grpc,
     host_service_pb2_grpc,
     ingest_service_pb2_grpc,
+    policy_service_pb2_grpc,
     regression_service_pb2_grpc,
     rendezvous_service_pb2_grpc,
     result_service_pb2_grpc,
@@ -147,6 +149,11 @@ def services(of: Parts, about: About) -> list[Service]:
             name="tesserabench.v1.HostService",
             servicer=HostService(of.database, of.clock),
             add=host_service_pb2_grpc.add_HostServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.PolicyService",
+            servicer=PolicyService(of.judging),
+            add=policy_service_pb2_grpc.add_PolicyServiceServicer_to_server,
         ),
         Service(
             name="tesserabench.v1.ScheduleService",

@@ -1,7 +1,8 @@
 """Resource names: how they are written and read back.
 
 `runs/{run}`, `runs/{run}/attempts/{attempt}`, `regressions/{regression}`, `hosts/{host}`, `suites/{suite}`,
-`projects/{project}/baselines/{baseline}`, `projects/{project}/schedules/{schedule}`.
+`projects/{project}/baselines/{baseline}`, `projects/{project}/schedules/{schedule}`,
+`projects/{project}/policies/{revision}`.
 """
 
 import re
@@ -12,6 +13,7 @@ PROJECT_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 # Branch heads are baselines too, so that this allows what git allows in branch names, blanks aside.
 BASELINE_PATTERN = re.compile(r"[A-Za-z0-9][^\s\x00-\x1f\x7f]{0,254}")
 SCHEDULE_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+POLICY_PATTERN = re.compile(r"current|[0-9]{1,9}")
 SUITE_PATTERN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 _LARGEST_ID = 2**63 - 1
@@ -68,6 +70,11 @@ def baseline_name(project: str, baseline: str) -> str:
 def schedule_name(project: str, schedule: str) -> str:
     """The name of a schedule."""
     return f"projects/{project}/schedules/{schedule}"
+
+
+def policy_name(project: str, revision: int) -> str:
+    """The name of a revision of a project's policy; 0 is what is built in."""
+    return f"projects/{project}/policies/{revision}"
 
 
 def parse_run(name: str) -> int:
@@ -135,6 +142,15 @@ def parse_schedule(name: str) -> ProjectScoped:
         ResourceNameError: the name has another form.
     """
     return _scoped(name, "schedules", SCHEDULE_PATTERN)
+
+
+def parse_policy(name: str) -> ProjectScoped:
+    """Project and revision, or `current`, in `projects/{project}/policies/{revision}`.
+
+    Raises:
+        ResourceNameError: the name has another form.
+    """
+    return _scoped(name, "policies", POLICY_PATTERN)
 
 
 def _number(name: str, match: re.Match[str] | None, form: str) -> int:

@@ -187,8 +187,8 @@ rules:
         ),
         "policy.yaml:9: rules[0].match.hosts: no such key; did you mean 'host'?",
         (
-            "policy.yaml:10: rules[0].hosts: a list of 1: it is for whole runs, of which only suite and branch are known; "
-            "put it into a rule of its own without benchmark"
+            "policy.yaml:10: rules[0].hosts: a list of 1: it is for whole runs, of which only suite and branch are "
+            "known; put it into a rule of its own without benchmark"
         ),
         "policy.yaml:11: rules[0].confirmation: 'duett': did you mean 'duet'?",
         (

@@ -6,15 +6,20 @@ rule.minimum_effect, rule.owner, rule.origin("owner").line
 """
 
 from tesserabench.analysis.rules.clause import Clause
+from tesserabench.analysis.rules.difference import ChangeKind, PolicyChange, differences_of
 from tesserabench.analysis.rules.errors import PolicyError, Problem
+from tesserabench.analysis.rules.lint import warnings_of
 from tesserabench.analysis.rules.match import Match, Subject
 from tesserabench.analysis.rules.rule import NEVER, Confirmation, Cordon, Ignored, Origin, Quality, Rule
 from tesserabench.analysis.rules.rule_set import Explanation, RuleSet, SeriesPolicies, subject_of
+from tesserabench.analysis.rules.schema import json_schema
 from tesserabench.analysis.rules.words import Alert, Confirming
+from tesserabench.analysis.rules.writing import match_text, written
 
 __all__ = [
     "NEVER",
     "Alert",
+    "ChangeKind",
     "Clause",
     "Confirmation",
     "Confirming",
@@ -23,6 +28,7 @@ __all__ = [
     "Ignored",
     "Match",
     "Origin",
+    "PolicyChange",
     "PolicyError",
     "Problem",
     "Quality",
@@ -30,5 +36,10 @@ __all__ = [
     "RuleSet",
     "SeriesPolicies",
     "Subject",
+    "differences_of",
+    "json_schema",
+    "match_text",
     "subject_of",
+    "warnings_of",
+    "written",
 ]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any, Self
 
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.rules.words import Alert, Confirming
@@ -75,6 +76,8 @@ BUILT_IN = "built in"
 class Rule:
     """Everything that a policy says about one series. Sizes of changes are fractions: 0.02 is 2 %."""
 
+    usual: Policy = field(default_factory=Policy)
+    """What holds where the file says nothing."""
     minimum_effect: float = Policy().minor
     """The smallest worsening that matters; a minor one begins here."""
     major: float = Policy().major
@@ -103,6 +106,21 @@ class Rule:
     origins: tuple[Origin, ...] = ()
     """Where each setting that a file says comes from."""
 
+    @classmethod
+    def of(cls, usual: Policy, **values: Any) -> Self:
+        """The rule where `values` are said and everything else is as usual."""
+        limits = {
+            "minimum_effect": usual.minor,
+            "major": usual.major,
+            "critical": usual.critical,
+            "secondary_factor": usual.secondary_factor,
+            "confidence": usual.confidence,
+            "power": usual.power,
+            "minimum_samples": usual.minimum_samples,
+            "minimum_launches": usual.minimum_launches,
+        }
+        return cls(usual=usual, **(limits | values))
+
     @property
     def name(self) -> str:
         """The rule of the file that decides the smallest change that matters."""
@@ -120,7 +138,7 @@ class Rule:
         of a major change makes every finding at least a major one.
         """
         return replace(
-            Policy(),
+            self.usual,
             minor=self.minimum_effect,
             major=max(self.minimum_effect, self.major),
             critical=max(self.minimum_effect, self.major, self.critical),

@@ -48,6 +48,8 @@ class RuleSet:
     clauses: tuple[Clause, ...] = ()
     """Rules in the order of the file."""
     defaults: Clause = field(default_factory=lambda: Clause(name=DEFAULTS))
+    usual: Policy = field(default_factory=Policy)
+    """What holds where the file says nothing."""
 
     @classmethod
     def parse(cls, text: str, *, source: str = "policy") -> Self:
@@ -103,7 +105,7 @@ class RuleSet:
 
     def for_subject(self, subject: Subject) -> Rule:
         """What holds for a subject."""
-        return _resolved([clause for clause in self._chain() if clause.match.obstacle(subject) is None])
+        return self._resolved([clause for clause in self._chain() if clause.match.obstacle(subject) is None])
 
     def explain(self, subject: Subject) -> Explanation:
         """What holds for a subject, and what became of every rule."""
@@ -118,11 +120,22 @@ class RuleSet:
             decided.update(used)
             if obstacle is None:
                 matching.append(clause)
-        return Explanation(rule=_resolved(matching), considered=tuple(considered))
+        return Explanation(rule=self._resolved(matching), considered=tuple(considered))
 
     def quality_clauses(self) -> tuple[Clause, ...]:
         """The rules that limit a metric's value, whether or not it is ever measured."""
         return tuple(clause for clause in self._chain() if clause.settings.get("quality") is not None)
+
+    def _resolved(self, chain: Sequence[Clause]) -> Rule:
+        values: dict[str, Any] = {}
+        origins: list[Origin] = []
+        for clause in chain:
+            for key, value in clause.settings.items():
+                name = FIELDS[key]
+                if name not in values:
+                    values[name] = value
+                    origins.append(Origin(setting=key, rule=clause.name, line=clause.line))
+        return Rule.of(self.usual, **values, origins=tuple(origins))
 
     def _chain(self) -> tuple[Clause, ...]:
         return (*self.clauses, self.defaults)
@@ -154,15 +167,3 @@ def subject_of(series: SeriesResult, *, branch: str = "") -> Subject:
         hosts=series.hosts,
         branch=branch,
     )
-
-
-def _resolved(chain: Sequence[Clause]) -> Rule:
-    values: dict[str, Any] = {}
-    origins: list[Origin] = []
-    for clause in chain:
-        for key, value in clause.settings.items():
-            name = FIELDS[key]
-            if name not in values:
-                values[name] = value
-                origins.append(Origin(setting=key, rule=clause.name, line=clause.line))
-    return Rule(**values, origins=tuple(origins))

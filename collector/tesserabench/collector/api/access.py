@@ -36,6 +36,10 @@ _METHODS: Mapping[str, Mapping[Role, tuple[str, ...]]] = {
 }
 
 METHOD_ROLES: Mapping[str, Role] = {
+    "PolicyService": {
+        Role.VIEWER: ("GetPolicy", "ListPolicies", "DiffPolicy", "TestPolicy"),
+        Role.ADMIN: ("ApplyPolicy",),
+    },
     f"/{_PACKAGE}.{service}/{method}": role
     for service, roles in _METHODS.items()
     for role, methods in roles.items()

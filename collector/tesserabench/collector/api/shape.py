@@ -63,6 +63,8 @@ _PROCESS = Rule(
     required=True, pattern=re.compile(r"[A-Za-z0-9_-]{16,64}"), remedy="16 to 64 random characters of A-Z a-z 0-9 _ -"
 )
 _RENDEZVOUS_KEY = Rule(
+_POLICY_TEXT = Rule(longest=256 * 1024)
+_SOURCE = Rule(longest=500)
     required=True, pattern=re.compile(r"[A-Za-z0-9_.-]{1,128}"), remedy="1 to 128 characters of A-Z a-z 0-9 _ . -"
 )
 _SUITE = Rule(pattern=names.SUITE_PATTERN, remedy="1 to 63 of a-z 0-9 _ . -, starting with a letter or digit")
@@ -174,6 +176,22 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "spec": Rule(required=True),
         "interval": Rule(required=True),
         "labels": _LABELS,
+    },
+    "ApplyPolicyRequest": {
+        "project": _PROJECT,
+        "text": Rule(required=True, longest=256 * 1024),
+        "source": _SOURCE,
+        "comment": _COMMENT,
+    },
+    "GetPolicyRequest": {"name": Rule(required=True, parse=names.parse_policy)},
+    "ListPoliciesRequest": _PAGE | {"project": _PROJECT},
+    "DiffPolicyRequest": {"project": _PROJECT, "text": _POLICY_TEXT, "source": _SOURCE},
+    "TestPolicyRequest": {
+        "project": _PROJECT,
+        "text": Rule(required=True, longest=256 * 1024),
+        "source": _SOURCE,
+        "since": Rule(required=True),
+        "suite": _SUITE,
     },
     "ListSchedulesRequest": _PAGE | {"project": _PROJECT},
     "PauseScheduleRequest": {"name": _SCHEDULE_NAME},

@@ -1,0 +1,290 @@
+"""What a policy would have said of the past, beside what another one says of it.
+
+Runs are judged again from what they measured, under both policies, and histories are searched again for steps. What
+lasts for several runs counts once, as it would have alerted once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tesserabench.analysis.compare import Entry
+from tesserabench.analysis.history import RunNoise
+from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
+from tesserabench.analysis.rules import Alert, RuleSet
+from tesserabench.analysis.rules.verdicts import Terms, compare_under
+from tesserabench.analysis.words import Severity, Verdict
+
+_WEEK = timedelta(weeks=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRun:
+    """What a run measured, with everything that its verdict rested on."""
+
+    run_id: int
+    at: datetime
+    """When it was asked for."""
+    branch: str
+    line: str
+    """What its findings are kept under: empty for the project's default branch."""
+    base: ResultSet | None
+    head: ResultSet
+    """With the launches of the runs that measured parts of it again."""
+    history: Mapping[SeriesKey, RunNoise] = field(default_factory=dict)
+
+
+def with_launches(head: ResultSet, again: ResultSet) -> ResultSet:
+    """What a run measured, with the launches of a run that measured parts of it again."""
+    more = {series.key: series.side.launches for series in again.series}
+    series = tuple(
+        replace(one, side=replace(one.side, launches=one.side.launches + more.get(one.key, ()))) for one in head.series
+    )
+    return replace(head, series=series)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a policy says of one series in one run."""
+
+    verdict: Verdict
+    severity: Severity | None = None
+    rule: str
+    """The rule that decides the smallest change that matters."""
+    alerts: bool = False
+    """Whether it would fire an alert, were it a finding."""
+
+    @property
+    def found(self) -> bool:
+        """Whether it is a finding."""
+        return self.verdict is Verdict.REGRESSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """What both policies say of one series in one run."""
+
+    series: SeriesResult
+    worsening: float | None
+    before: Said
+    after: Said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What both policies say of one run."""
+
+    run_id: int
+    at: datetime
+    line: str
+    pairs: tuple[Pair, ...]
+    """Of primary metrics, which alone become findings."""
+    verdicts: tuple[Verdict, Verdict]
+
+
+def judge_both(run: PastRun, current: RuleSet, candidate: RuleSet) -> Judged:
+    """A run of the past under the policy in force and under another one."""
+    sides = []
+    for rules in (current, candidate):
+        terms = Terms(rules=rules, branch=run.branch, today=run.at.date())
+        sides.append((terms, compare_under(terms, run.base, run.head, run.history)))
+    (terms_before, before), (terms_after, after) = sides
+    later = {entry.series.key: entry for entry in after.entries}
+    pairs = [
+        Pair(
+            series=_slim(entry.series),
+            worsening=entry.judgement.worsening,
+            before=_said(entry, terms_before, run.line),
+            after=_said(later[entry.series.key], terms_after, run.line),
+        )
+        for entry in before.entries
+        if entry.series.primary and entry.series.key in later
+    ]
+    return Judged(
+        run_id=run.run_id, at=run.at, line=run.line, pairs=tuple(pairs), verdicts=(before.verdict, after.verdict)
+    )
+
+
+def _said(entry: Entry, terms: Terms, line: str) -> Said:
+    rule = terms.rules.for_result(entry.series, branch=terms.branch)
+    return Said(
+        verdict=entry.judgement.verdict,
+        severity=entry.judgement.severity,
+        rule=rule.name,
+        alerts=not line and rule.alert is not Alert.NONE,
+    )
+
+
+def _slim(series: SeriesResult) -> SeriesResult:
+    """The series without its launches, which need not travel back."""
+    return replace(series, side=replace(series.side, launches=()))
+
+
+class Outcome(StrEnum):
+    """How two policies differ on a finding."""
+
+    NEW = "new"  # only the candidate finds it
+    GONE = "gone"  # only the policy in force finds it
+    SEVERITY = "severity"  # both find it, of another size
+    ALERT = "alert"  # both find it, and only one of them wakes somebody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One finding on which the policies differ."""
+
+    outcome: Outcome
+    kind: str
+    """`gate` or `history`."""
+    run_id: int
+    at: datetime
+    line: str
+    pair: Pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Counts for one policy."""
+
+    failed_runs: int = 0
+    inconclusive_runs: int = 0
+    findings: int = 0
+    by_severity: Mapping[Severity, int] = field(default_factory=dict)
+    alerts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleCount:
+    """What one rule of the candidate decides."""
+
+    rule: str
+    results: int
+    before: int
+    """Findings of the policy in force among them."""
+    after: int
+    """Findings of the candidate among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What came of trying a policy out."""
+
+    runs: int
+    series: int
+    before: Totals
+    after: Totals
+    findings: tuple[Finding, ...]
+    """Worst first."""
+    rules: tuple[RuleCount, ...]
+
+    def alerts_per_week(self, totals: Totals, since: datetime, until: datetime) -> float:
+        """Alerts a week over the time that was looked at."""
+        return totals.alerts / max((until - since) / _WEEK, 1e-9)
+
+
+def summarise(judged: Sequence[Judged], steps: Sequence[Judged] = ()) -> Trial:
+    """What came of a trial.
+
+    Args:
+        judged: Runs, oldest first.
+        steps: Steps of histories, each as a run with the one series that it is about, oldest first. One that the gate
+            finds in the same run is not counted again.
+    """
+    gate = _episodes(judged, "gate")
+    seen = {(one.pair.series.key, one.line, one.run_id) for one in gate}
+    history = [one for one in _episodes(steps, "history") if (one.pair.series.key, one.line, one.run_id) not in seen]
+    episodes = [*gate, *history]
+    findings = [
+        Finding(outcome=outcome, kind=one.kind, run_id=one.run_id, at=one.at, line=one.line, pair=one.pair)
+        for one in episodes
+        if (outcome := _outcome(one.pair)) is not None
+    ]
+    return Trial(
+        runs=len(judged),
+        series=len({pair.series.key for run in judged for pair in run.pairs}),
+        before=_totals(judged, episodes, 0),
+        after=_totals(judged, episodes, 1),
+        findings=tuple(sorted(findings, key=_badness)),
+        rules=_by_rule(judged, episodes),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Episode:
+    """The first run of a finding of either policy."""
+
+    kind: str
+    run_id: int
+    at: datetime
+    line: str
+    pair: Pair
+    begins: tuple[bool, bool]
+    """Whether the finding begins here for the policy in force, and for the candidate."""
+
+
+def _episodes(judged: Iterable[Judged], kind: str) -> list[_Episode]:
+    going_on: dict[tuple[SeriesKey, str], tuple[bool, bool]] = defaultdict(lambda: (False, False))
+    found: list[_Episode] = []
+    for run in judged:
+        for pair in run.pairs:
+            place = (pair.series.key, run.line)
+            on = going_on[place]
+            begins = (pair.before.found and not on[0], pair.after.found and not on[1])
+            if any(begins):
+                found.append(_Episode(kind=kind, run_id=run.run_id, at=run.at, line=run.line, pair=pair, begins=begins))
+            # A step of a history ends nothing, and an undecided run neither.
+            going_on[place] = (_goes_on(pair.before, on[0]), _goes_on(pair.after, on[1]))
+    return found
+
+
+def _goes_on(said: Said, on: bool) -> bool:  # noqa: FBT001 - private
+    return said.found or (on and said.verdict is Verdict.INCONCLUSIVE)
+
+
+def _outcome(pair: Pair) -> Outcome | None:
+    before, after = pair.before, pair.after
+    if before.found != after.found:
+        return Outcome.NEW if after.found else Outcome.GONE
+    if before.severity is not after.severity:
+        return Outcome.SEVERITY
+    return Outcome.ALERT if before.alerts != after.alerts else None
+
+
+def _totals(judged: Sequence[Judged], episodes: Sequence[_Episode], side: int) -> Totals:
+    mine = [(one.pair.before, one.pair.after)[side] for one in episodes if one.begins[side]]
+    by_severity: defaultdict[Severity, int] = defaultdict(int)
+    for said in mine:
+        if said.severity is not None:
+            by_severity[said.severity] += 1
+    return Totals(
+        failed_runs=sum(run.verdicts[side] is Verdict.REGRESSED for run in judged),
+        inconclusive_runs=sum(run.verdicts[side] is Verdict.INCONCLUSIVE for run in judged),
+        findings=len(mine),
+        by_severity=dict(by_severity),
+        alerts=sum(said.alerts for said in mine),
+    )
+
+
+def _by_rule(judged: Sequence[Judged], episodes: Sequence[_Episode]) -> tuple[RuleCount, ...]:
+    results: defaultdict[str, int] = defaultdict(int)
+    for run in judged:
+        for pair in run.pairs:
+            results[pair.after.rule] += 1
+    before: defaultdict[str, int] = defaultdict(int)
+    after: defaultdict[str, int] = defaultdict(int)
+    for one in episodes:
+        before[one.pair.after.rule] += one.begins[0]
+        after[one.pair.after.rule] += one.begins[1]
+    names = sorted(results.keys() | before.keys(), key=lambda name: (-after[name], -before[name], name))
+    return tuple(RuleCount(rule=name, results=results[name], before=before[name], after=after[name]) for name in names)
+
+
+_ORDER = {Outcome.NEW: 0, Outcome.SEVERITY: 1, Outcome.ALERT: 2, Outcome.GONE: 3}
+
+
+def _badness(finding: Finding) -> tuple[int, int, float, int, SeriesKey]:
+    severity = finding.pair.after.severity or finding.pair.before.severity
+    rank = severity.rank if severity else 0
+    return _ORDER[finding.outcome], -rank, -(finding.pair.worsening or 0.0), finding.run_id, finding.pair.series.key

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
-from tesserabench.collector.store.finding_tables import IdenticalComparison, RegressionMember
 from tesserabench.collector.store.policy_tables import PolicyRevision
 from tesserabench.collector.store.schema import Table
 from tesserabench.collector.store.schema import id_column as _id
@@ -396,29 +395,6 @@ class Regression(Table):
             "branch",
             "drill",
             unique=True,
-    kind: Mapped[str] = mapped_column(server_default="regression")
-    # What it is about when that is no series: `devices/{uuid}`, `schedules/{name}`, `series/{id}`.
-    subject: Mapped[str] = mapped_column(server_default="")
-    # One sentence, for findings that no comparison explains.
-    summary: Mapped[str] = mapped_column(server_default="")
-    # Copies of what lists and metrics are filtered by: there may be no series and no run to ask.
-    suite: Mapped[str] = mapped_column(server_default="")
-    device_key: Mapped[str] = mapped_column(server_default="")
-    # code, host, environment, unknown; empty as long as nobody has looked for it. `attribution` says why.
-    cause: Mapped[str] = mapped_column(server_default="")
-    # Who judged: the policy's name and revision, by which the detector's score is kept.
-    policy: Mapped[str] = mapped_column(server_default="")
-    feedback_by: Mapped[str] = mapped_column(server_default="")
-    attribution: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    # An ignored finding wakes then; none: it does not.
-    ignored_until: Mapped[datetime | None]
-    duplicate_of: Mapped[int | None] = mapped_column(ForeignKey("regression.id"))
-    # Runs since it was fixed that show the level of before; enough of them verify it.
-    good_runs: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    # What a person says of the detector: it was right, or it was not.
-    feedback: Mapped[bool | None]
-    # When a person first did something about it.
-    triaged_at: Mapped[datetime | None]
             postgresql_where=text("state IN ('suspected', 'confirmed', 'acknowledged')"),
         ),
         Index(None, "project_id", "state", text("id DESC")),
@@ -523,6 +499,7 @@ __all__ = [
     "IngestLog",
     "LogLine",
     "Measurement",
+    "PolicyRevision",
     "Project",
     "QuarantinedRecord",
     "Regression",
@@ -535,4 +512,3 @@ __all__ = [
     "Token",
     "Trial",
 ]
-    "PolicyRevision",

@@ -35,7 +35,7 @@ class ChangeSeen:
     earliest_run_id: int | None = None
     latest_run_id: int | None = None
     devices: frozenset[str] = frozenset()
-    """UUIDs that it was seen on; empty for the series as a whole."""
+    """Ids (`store.tracks.device_id`) that it was seen on; empty for the series as a whole."""
 
 
 IsCanary = Callable[[Series], bool]
@@ -56,7 +56,7 @@ class Question:
     changes: Sequence[ChangeSeen]
     is_canary: IsCanary = in_canary_suite
     siblings: Mapping[str, SiblingScore] = field(default_factory=dict)
-    """Standings of devices by UUID, where they are known."""
+    """Standings of devices by id, where they are known."""
 
 
 async def gather(session: AsyncSession, question: Question) -> Evidence:

@@ -20,7 +20,7 @@ class DevicePoint:
     run_id: int
     host: str
     device: str
-    """UUID."""
+    """See `device_id`."""
     value: float
     at: datetime
     launches: int
@@ -42,7 +42,13 @@ class DeviceVisit:
     throttle: str
 
 
-_UUID = Trial.device["uuid"].astext
+_UUID = func.coalesce(Trial.device["uuid"].astext, "")
+_UNIQUE = ("GPU-", "MIG-")
+
+
+def device_id(host: str, uuid: str) -> str:
+    """What names a device in the fleet: a GPU's UUID wherever it is; for anything else its host has a part in it."""
+    return uuid if uuid.startswith(_UNIQUE) else "/".join(filter(None, (host, uuid)))
 
 
 def undisturbed() -> tuple[ColumnElement[bool], ...]:
@@ -129,7 +135,10 @@ async def points(
         .group_by(Measurement.series_id, Measurement.run_id, Host.name, _UUID)
         .order_by(Measurement.run_id, Measurement.series_id, _UUID)
     )
-    return [DevicePoint(*row) for row in await session.execute(statement)]
+    return [
+        DevicePoint(row[0], row[1], row[2], device_id(row[2], row[3]), row[4], row[5], row[6])
+        for row in await session.execute(statement)
+    ]
 
 
 async def visits(session: AsyncSession, runs: Collection[int]) -> list[DeviceVisit]:
@@ -151,7 +160,7 @@ async def visits(session: AsyncSession, runs: Collection[int]) -> list[DeviceVis
         .join(Attempt, and_(Attempt.id == Trial.attempt_id, Attempt.epoch == Trial.epoch))
         .join(Run, Run.id == Attempt.run_id)
         .join(Host, Host.id == Attempt.host_id)
-        .where(Attempt.run_id.in_(runs), _UUID.is_not(None))
+        .where(Attempt.run_id.in_(runs))
         .distinct(Attempt.run_id, Host.name, _UUID)
         .order_by(Attempt.run_id, Host.name, _UUID, Trial.trial)
     )
@@ -160,7 +169,7 @@ async def visits(session: AsyncSession, runs: Collection[int]) -> list[DeviceVis
             run_id=row[0],
             commit=row[1],
             host=row[2],
-            device=row[3],
+            device=device_id(row[2], row[3]),
             model=row[4],
             kind=row[5] or "",
             at=row[6],

@@ -1,0 +1,255 @@
+"""Devices against others of their model: read, judged, and made into findings that are the operator's, not the code's.
+
+A slow device is a finding about the device; while it is open, what was measured there decides no verdict.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.analysis.attribution.siblings import DeviceStanding, Reading, Standing, Terms
+from tesserabench.analysis.policy import Policy
+from tesserabench.analysis.rules import Cordon
+from tesserabench.analysis.wording import percent
+from tesserabench.analysis.words import Better
+from tesserabench.collector.core import hosts, policies, regressions
+from tesserabench.collector.core.actors import COLLECTOR
+from tesserabench.collector.core.regressions import NewFinding, Subject
+from tesserabench.collector.store import device_findings as finding_store
+from tesserabench.collector.store import hosts as host_store
+from tesserabench.collector.store import results as result_store
+from tesserabench.collector.store import tracks as store
+from tesserabench.collector.store.tables import Project, Regression, Series
+from tesserabench.collector.store.words import CauseWord, FindingKind, Severity
+
+WINDOW = timedelta(days=14)
+"""What was measured longer ago says nothing of a device now."""
+
+MOST_CORDONED = 0.1
+"""Share of the fleet beyond which no host is cordoned by itself: then it is the comparison that is suspect. One host
+may always be, in a fleet of four and more."""
+
+_SMALLEST_FLEET = 4
+_MOST_RUNS = 4000
+
+_CLASSES: Mapping[str, str] = {
+    **dict.fromkeys(("gemm", "attention", "conv", "fft", "norm", "elementwise", "llm", "compute"), "compute"),
+    **dict.fromkeys(("memory", "embedding", "sort", "scan", "reduction", "copy"), "memory"),
+    **dict.fromkeys(("transfer", "pcie"), "transfer"),
+    **dict.fromkeys(("collectives", "nvlink"), "collectives"),
+    "latency": "latency",
+}
+"""What kind of strength a family of benchmarks tests; any other family is a class of its own."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What siblings are compared by."""
+
+    readings: tuple[Reading, ...] = ()
+    projects: Mapping[str, int] = field(default_factory=dict)
+    """By device: id of the project that measured most there."""
+    cordons: Mapping[str, Cordon] = field(default_factory=dict)
+    """By device: when a policy has it taken out of use, the strictest of its series."""
+    newest_run: int = 0
+
+
+def class_of(series: Series) -> str:
+    """The class of tests that a series belongs to, by the family of its benchmark."""
+    family = series.benchmark.partition("/")[0]
+    return _CLASSES.get(family, family)
+
+
+def subject_of(device: str) -> str:
+    """What findings call a device."""
+    return f"devices/{device}"
+
+
+async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: str = "") -> Readings:
+    """What every device gave of late for series that several devices can be compared by.
+
+    Args:
+        session: The transaction.
+        now: The time.
+        model: Only devices of this model; empty for all.
+        suite: Only series of this suite; empty for all.
+    """
+    runs = await store.recent_run_ids(session, since=now - WINDOW, most=_MOST_RUNS)
+    visits = {(one.run_id, one.device): one for one in await store.visits(session, runs)}
+    points = await store.points(session, runs=runs)
+    series = await result_store.series(session, {point.series_id for point in points})
+    projects: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    devices_of: defaultdict[int, set[str]] = defaultdict(set)
+    readings = []
+    for point in points:
+        row, visit = series[point.series_id], visits.get((point.run_id, point.device))
+        if visit is None or row.better not in set(Better) or (suite and row.suite != suite):
+            continue
+        # The CPUs of hosts have series of their own, though they are siblings when the model is the same.
+        own = str(visit.facts.get("cpu.model", "cpu")) if visit.kind == "cpu" else row.device_key
+        if model and own != model:
+            continue
+        projects[point.device][row.project_id] += 1
+        devices_of[point.series_id].add(point.device)
+        readings.append(
+            Reading(
+                series=f"{row.project_id} {row.case_id} {row.mode} {row.metric}",
+                test_class=class_of(row),
+                model=own,
+                host=point.host,
+                device=point.device,
+                run=point.run_id,
+                at=point.at.timestamp(),
+                commit=visit.commit,
+                value=math.log(point.value),
+                slower=1 if row.better == Better.LOWER else -1,
+            )
+        )
+    return Readings(
+        readings=tuple(readings),
+        projects={device: counts.most_common(1)[0][0] for device, counts in projects.items()},
+        cordons=await _cordons(session, series, devices_of),
+        newest_run=runs[-1] if runs else 0,
+    )
+
+
+async def _cordons(
+    session: AsyncSession, series: Mapping[int, Series], devices_of: Mapping[int, Collection[str]]
+) -> dict[str, Cordon]:
+    """By device the strictest rule of its series that takes it out of use."""
+    found: dict[str, Cordon] = {}
+    rules = {
+        project_id: (await policies.in_force(session, await session.get_one(Project, project_id))).rules
+        for project_id in sorted({series[series_id].project_id for series_id in devices_of})
+    }
+    for series_id, devices in devices_of.items():
+        row = series[series_id]
+        rule = rules[row.project_id].for_series(
+            suite=row.suite, benchmark=row.benchmark, case=row.case_id, metric=row.metric, device=row.device_key
+        )
+        for device in devices if rule.cordon else ():
+            known = found.get(device)
+            assert rule.cordon is not None
+            if known is None or rule.cordon.slower_than < known.slower_than:
+                found[device] = rule.cordon
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a check of the fleet led to."""
+
+    opened: tuple[str, ...] = ()
+    """Devices with a finding that is open now."""
+    closed: tuple[str, ...] = ()
+    cordoned: tuple[str, ...] = ()
+    """Hosts that were taken out of use."""
+
+
+async def apply(
+    session: AsyncSession, found: Sequence[DeviceStanding], read: Readings, policy: Policy, now: datetime
+) -> Outcome:
+    """Open findings for slow devices, close those of devices that are back, and cordon where the policy says so.
+
+    A device that nothing was measured on, or that cannot be judged, keeps its finding.
+    """
+    by_device: defaultdict[str, list[DeviceStanding]] = defaultdict(list)
+    for one in found:
+        by_device[one.device].append(one)
+    known = {row.subject: row for row in await finding_store.slow_devices(session)}
+    opened, closed, cordoned = [], [], []
+    for device, rows in sorted(by_device.items()):
+        slow = [one for one in rows if one.standing is Standing.SLOW]
+        row = known.get(subject_of(device))
+        project_id = row.project_id if row is not None else read.projects[device]
+        if slow:
+            worst = max(slow, key=lambda one: one.deviation)
+            finding = await regressions.open_finding(session, _finding(worst, slow, project_id, policy), now=now)
+            opened.append(device)
+            if await _cordon(session, worst, read.cordons.get(device), finding):
+                cordoned.append(worst.host)
+        elif row is not None and all(_is_back(one) for one in rows):
+            subject = Subject(project_id=project_id, kind=FindingKind.SLOW_DEVICE, id=subject_of(device))
+            comment = "like its siblings again: " + ", ".join(_size(one) for one in rows)
+            await regressions.close_finding(session, subject, comment=comment, now=now)
+            closed.append(device)
+    return Outcome(opened=tuple(opened), closed=tuple(closed), cordoned=tuple(cordoned))
+
+
+def _finding(worst: DeviceStanding, slow: Sequence[DeviceStanding], project_id: int, policy: Policy) -> NewFinding:
+    return NewFinding(
+        subject=Subject(project_id=project_id, kind=FindingKind.SLOW_DEVICE, id=subject_of(worst.device)),
+        summary=(
+            f"Device {worst.device} on {worst.host} is {_unsigned(worst.deviation)} slower than its {worst.siblings} "
+            f"siblings ({worst.model}) in {', '.join(one.test_class for one in slow)} tests."
+        ),
+        severity=_severity(worst.deviation, policy),
+        change=worst.deviation,
+        device_key=worst.model,
+        cause=CauseWord.HOST,
+        attribution=_attribution(slow),
+    )
+
+
+def _severity(change: float, policy: Policy) -> Severity:
+    if change >= policy.critical:
+        return Severity.CRITICAL
+    return Severity.MAJOR if change >= policy.major else Severity.MINOR
+
+
+def _attribution(slow: Sequence[DeviceStanding]) -> dict[str, Any]:
+    """`tesserabench.v1.Attribution` in JSON."""
+    told = []
+    for one in slow:
+        told.append(
+            f"{one.test_class}: {_size(one)} against {one.siblings} siblings, z {one.z:.1f}, over {one.series} series "
+            f"and {one.runs} runs; {_unsigned(one.smallest_visible)} would have been seen."
+        )
+        if one.drifting:
+            told.append(f"{one.test_class}: it became {_unsigned(one.drift)} slower over the last runs.")
+    return {"cause": "CAUSE_KIND_HOST", "evidence": told}
+
+
+def _size(one: DeviceStanding) -> str:
+    return f"{one.test_class} {percent(one.deviation)}"
+
+
+def _unsigned(fraction: float) -> str:
+    return percent(abs(fraction)).lstrip("+-")
+
+
+async def _cordon(session: AsyncSession, worst: DeviceStanding, cordon: Cordon | None, finding: Regression) -> bool:
+    """Take a host out of use when a policy asks for it and the share of the fleet allows it."""
+    if cordon is None or worst.deviation < cordon.slower_than:
+        return False
+    last = worst.recent[-cordon.runs :]
+    if len(last) < cordon.runs or min(last) < cordon.slower_than / 2:
+        return False
+    host = await host_store.find(session, worst.host, lock=True)
+    if host is None or host.cordoned:
+        return False
+    out, everybody = await finding_store.cordoned_and_all(session)
+    if not may_cordon(out=out, everybody=everybody):
+        _log.warning("host.not_cordoned", host=worst.host, device=worst.device, cordoned=out, hosts=everybody)
+        return False
+    reason = f"{percent(worst.deviation)} slower than its siblings: device {worst.device}, regressions/{finding.id}"
+    await hosts.cordon(session, worst.host, cordoned=True, reason=reason, actor=COLLECTOR)
+    return True
+
+
+def may_cordon(*, out: int, everybody: int) -> bool:
+    """Whether one host more may be taken out of use without a person."""
+    return everybody >= _SMALLEST_FLEET and out + 1 <= max(1, int(everybody * MOST_CORDONED))
+
+
+async def known_slow(session: AsyncSession, devices: Collection[str]) -> dict[str, Regression]:
+    """By device (`store.tracks.device_id`) the open finding that it is slow, for those of these that have one."""
+    subjects = {subject_of(device): device for device in devices}
+    return {subjects[row.subject]: row for row in await finding_store.slow_devices(session, list(subjects))}

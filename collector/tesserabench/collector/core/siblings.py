@@ -183,6 +183,12 @@ async def apply(
     return Outcome(opened=tuple(opened), closed=tuple(closed), cordoned=tuple(cordoned))
 
 
+def _is_back(one: DeviceStanding) -> bool:
+    """Well below what opens a finding, so that a device on the limit does not come and go."""
+    known = one.standing in {Standing.PASS, Standing.FAST}
+    return known and one.deviation < Terms().minimum_effect / 2
+
+
 def _finding(worst: DeviceStanding, slow: Sequence[DeviceStanding], project_id: int, policy: Policy) -> NewFinding:
     return NewFinding(
         subject=Subject(project_id=project_id, kind=FindingKind.SLOW_DEVICE, id=subject_of(worst.device)),

@@ -25,6 +25,7 @@ REASONS: dict[Reason, tuple[str, str]] = {
         "the agent does so by itself; look at its log if it lasts",
     ),
     Reason.SUITE_NOT_FOUND: ("there is no such suite", "tbctl suite list"),
+    Reason.SERIES_NOT_FOUND: ("there is no such series, or it has no points on this branch", "tbctl history BENCHMARK"),
     Reason.BASELINE_NOT_FOUND: ("there is no such baseline in this project", "tbctl baseline list"),
     Reason.REGRESSION_NOT_FOUND: ("there is no such regression", "tbctl regression list"),
     Reason.SCHEDULE_NOT_FOUND: ("there is no such schedule in this project", "tbctl schedule list"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import grpc
     from tesserabench.v1.baseline_service_pb2_grpc import BaselineServiceStub
+    from tesserabench.v1.history_service_pb2_grpc import HistoryServiceStub
     from tesserabench.v1.host_service_pb2_grpc import HostServiceStub
     from tesserabench.v1.policy_service_pb2_grpc import PolicyServiceStub
     from tesserabench.v1.regression_service_pb2_grpc import RegressionServiceStub
@@ -42,6 +43,13 @@ class Stubs:
         from tesserabench.v1.regression_service_pb2_grpc import RegressionServiceStub  # noqa: PLC0415 - see above
 
         return RegressionServiceStub(self.channel)
+
+    @cached_property
+    def histories(self) -> "HistoryServiceStub":
+        """Histories of series."""
+        from tesserabench.v1.history_service_pb2_grpc import HistoryServiceStub  # noqa: PLC0415 - see above
+
+        return HistoryServiceStub(self.channel)
 
     @cached_property
     def baselines(self) -> "BaselineServiceStub":

@@ -10,6 +10,7 @@ from tesserabench.analysis.policy import Policy
 from tesserabench.collector import systemd
 from tesserabench.collector.api.agent_service import AgentService
 from tesserabench.collector.api.baseline_service import BaselineService
+from tesserabench.collector.api.history_service import HistoryService
 from tesserabench.collector.api.host_service import HostService
 from tesserabench.collector.api.ingest_service import IngestService
 from tesserabench.collector.api.policy_service import PolicyService
@@ -43,6 +44,7 @@ from tesserabench.collector.work.schedules import Scheduler
 from tesserabench.v1 import (
     agent_service_pb2_grpc,
     baseline_service_pb2_grpc,
+    history_service_pb2_grpc,
     host_service_pb2_grpc,
     ingest_service_pb2_grpc,
     policy_service_pb2_grpc,
@@ -144,6 +146,11 @@ def services(of: Parts, about: About) -> list[Service]:
             name="tesserabench.v1.BaselineService",
             servicer=BaselineService(of.database, of.clock),
             add=baseline_service_pb2_grpc.add_BaselineServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.HistoryService",
+            servicer=HistoryService(of.database),
+            add=history_service_pb2_grpc.add_HistoryServiceServicer_to_server,
         ),
         Service(
             name="tesserabench.v1.HostService",

@@ -1,6 +1,7 @@
 """Resource names: how they are written and read back.
 
 `runs/{run}`, `runs/{run}/attempts/{attempt}`, `regressions/{regression}`, `hosts/{host}`, `suites/{suite}`,
+`series/{series}`,
 `projects/{project}/baselines/{baseline}`, `projects/{project}/schedules/{schedule}`,
 `projects/{project}/policies/{revision}`.
 """
@@ -75,6 +76,20 @@ def schedule_name(project: str, schedule: str) -> str:
 def policy_name(project: str, revision: int) -> str:
     """The name of a revision of a project's policy; 0 is what is built in."""
     return f"projects/{project}/policies/{revision}"
+
+
+def series_name(series: int) -> str:
+    """The name of a series."""
+    return f"series/{series}"
+
+
+def parse_series(name: str) -> int:
+    """The id in `series/{series}`.
+
+    Raises:
+        ResourceNameError: the name has another form.
+    """
+    return _number(name, re.fullmatch(r"series/([0-9]{1,19})", name), "series/{series}, for example series/12")
 
 
 def parse_run(name: str) -> int:

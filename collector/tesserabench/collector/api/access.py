@@ -19,6 +19,7 @@ _METHODS: Mapping[str, Mapping[Role, tuple[str, ...]]] = {
         Role.VIEWER: ("ListRegressions", "GetRegression"),
         Role.RUNNER: ("AcknowledgeRegression", "IgnoreRegression", "ResolveRegression", "ReopenRegression"),
     },
+    "HistoryService": {Role.VIEWER: ("ListSeries", "GetHistory")},
     "BaselineService": {
         Role.VIEWER: ("ListBaselines", "GetBaseline"),
         Role.RUNNER: ("SetBaseline", "PinBaseline", "UnpinBaseline"),

@@ -49,6 +49,7 @@ _EPOCH = Rule(required=True, highest=32767)
 _HOST_NAME = Rule(required=True, parse=names.parse_host)
 _SCHEDULE_NAME = Rule(required=True, parse=names.parse_schedule)
 _REGRESSION_NAME = Rule(required=True, parse=names.parse_regression)
+_SERIES_NAME = Rule(required=True, parse=names.parse_series)
 _BASELINE_NAME = Rule(required=True, parse=names.parse_baseline)
 _LABELS = Rule(
     most=64,
@@ -160,6 +161,16 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "IgnoreRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
     "ResolveRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
     "ReopenRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
+    "ListSeriesRequest": _PAGE
+    | {
+        "project": _PROJECT,
+        "suite": _SUITE,
+        "benchmark": Rule(longest=1000),
+        "metric": Rule(longest=128),
+        "device": Rule(longest=256),
+        "branch": _BRANCH,
+    },
+    "GetHistoryRequest": _PAGE | {"name": _SERIES_NAME, "branch": _BRANCH},
     "ListBaselinesRequest": _PAGE | {"project": _PROJECT},
     "GetBaselineRequest": {"name": _BASELINE_NAME},
     "SetBaselineRequest": {"name": _BASELINE_NAME, "run": _RUN, "comment": _COMMENT},

@@ -9,25 +9,12 @@ change under the people who look at it.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from tesserabench.collector.core.series_detection import DRIFT, STEP, TRANSIENT, Mark
+from tesserabench.collector.store.history_words import LIVE_CHANGE_STATES, ChangeState
 
 _NEAR = 6
 """A change that is found anew within so many points, in the same direction, is the same one."""
-
-
-class ChangeState(StrEnum):
-    """How sure a change is."""
-
-    SUSPECTED = "suspected"
-    CONFIRMED = "confirmed"
-    TRANSIENT = "transient"
-    WITHDRAWN = "withdrawn"
-
-
-LIVE = (ChangeState.SUSPECTED, ChangeState.CONFIRMED)
-"""States of a change that the detector still sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +54,7 @@ def reconcile(written: Sequence[Written], marks: Sequence[Mark]) -> list[Step]:
         for number, mark in enumerate(marks)
     ]
     for change in left.values():
-        if change.state in LIVE:
+        if change.state in LIVE_CHANGE_STATES:
             gone = ChangeState.WITHDRAWN if change.state is ChangeState.CONFIRMED else ChangeState.TRANSIENT
             steps.append(Step(written=change, mark=None, state=gone))
     return steps
@@ -92,7 +79,7 @@ def _nearest(mark: Mark, left: Iterable[Written], fits: Callable[[Mark, Written]
     candidates = [change for change in left if fits(mark, change)]
     return min(
         candidates,
-        key=lambda change: (change.state not in LIVE, abs(change.place - mark.start), change.id),
+        key=lambda change: (change.state not in LIVE_CHANGE_STATES, abs(change.place - mark.start), change.id),
         default=None,
     )
 

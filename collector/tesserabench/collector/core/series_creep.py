@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
-from tesserabench.collector.core.series_changes import LIVE, ChangeState
 from tesserabench.collector.core.series_detection import DRIFT, fraction
 from tesserabench.collector.core.series_writing import is_worse
 from tesserabench.collector.store import history as store
@@ -22,6 +21,7 @@ from tesserabench.collector.store import history_changes as change_store
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.history import Point, SeriesLine
 from tesserabench.collector.store.history_tables import ChangePoint, FrozenReference, SeriesWatch
+from tesserabench.collector.store.history_words import LIVE_CHANGE_STATES, ChangeState
 from tesserabench.collector.store.tables import Baseline, Series
 
 _BESIDE = 10
@@ -98,7 +98,7 @@ def level_at(
 
     NaN when nothing positive was measured there.
     """
-    steps = [change.run_id for change in changes if change.kind != DRIFT and change.state in LIVE]
+    steps = [change.run_id for change in changes if change.kind != DRIFT and change.state in LIVE_CHANGE_STATES]
     left = max((step for step in steps if step <= run_id), default=-1)
     right = min((step for step in steps if step > run_id), default=None)
     segment = [point for point in points if point.run_id >= left and (right is None or point.run_id < right)]
@@ -146,7 +146,7 @@ def _newest_crept(
         at = _now(watch, [point for point in points if point.run_id > reference.run_id])
         if at is None:
             continue
-        seen = [change for change in changes if change.run_id > reference.run_id and change.state in LIVE]
+        seen = [change for change in changes if change.run_id > reference.run_id and change.state in LIVE_CHANGE_STATES]
         explained = sum(math.log1p(change.change) for change in seen if change.reference_id is None)
         if has_crept(subject, reference.level, at, explained, reference_points=reference.points):
             return _Crept(reference, baseline, at.level - reference.level, at)
@@ -181,7 +181,7 @@ def _write(  # noqa: PLR0917 - one row of a table with its surroundings
     changes: Sequence[ChangePoint],
     now: datetime,
 ) -> int:
-    live = [change for change in changes if change.reference_id is not None and change.state in LIVE]
+    live = [change for change in changes if change.reference_id is not None and change.state in LIVE_CHANGE_STATES]
     if crept is None:
         for change in live:
             change.state, change.updated_at = ChangeState.WITHDRAWN.value, now

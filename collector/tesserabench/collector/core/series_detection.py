@@ -14,7 +14,7 @@ EDITION = 1
 
 STEP, DRIFT, TRANSIENT = Kind.STEP.value, "drift", "transient"
 
-_KEPT_SEGMENTS = 8
+_KEPT_SEGMENTS = 64
 _VISIBLE_SHARE = 0.5
 """Steps of half of what matters are still shown; they open no finding."""
 _LEAST_CHANGE = 0.01

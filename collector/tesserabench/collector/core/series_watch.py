@@ -27,6 +27,7 @@ from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.history import Point, RunPoint, SeriesLine
 from tesserabench.collector.store.history_tables import SeriesWatch
+from tesserabench.collector.store.history_words import SeriesState
 from tesserabench.collector.store.tables import Run, Series
 from tesserabench.collector.store.words import Verdict
 
@@ -260,5 +261,6 @@ def _row(prepared: _Prepared, found: Detected, runs: Mapping[int, int] | None, n
         "level": newest.level if newest else None,
         "noise_spread": newest.spread if newest else None,
         "noise": newest.noise if newest else "",
+        "state": SeriesState.ACTIVE.value,
         "updated_at": now,
     }

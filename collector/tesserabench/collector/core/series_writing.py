@@ -10,12 +10,13 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.words import Better
-from tesserabench.collector.core.series_changes import ChangeState, Step, Written, kind_of, reconcile
+from tesserabench.collector.core.series_changes import Step, Written, kind_of, reconcile
 from tesserabench.collector.core.series_detection import DRIFT, STEP, TRANSIENT, Detected, Mark, fraction
 from tesserabench.collector.store import history as store
 from tesserabench.collector.store import history_changes as change_store
 from tesserabench.collector.store.history import Point, SeriesLine
 from tesserabench.collector.store.history_tables import ChangePoint, SeriesWatch
+from tesserabench.collector.store.history_words import ChangeState
 from tesserabench.collector.store.tables import Series
 
 _BESIDE = 8

@@ -63,6 +63,8 @@ class SeriesWatch(Table):
     level: Mapped[float | None]
     noise_spread: Mapped[float | None]
     noise: Mapped[str] = mapped_column(server_default="")
+    # active, stale or removed: see `core.missing_data`.
+    state: Mapped[str] = mapped_column(server_default="active")
     updated_at: Mapped[datetime] = now_column()
 
 

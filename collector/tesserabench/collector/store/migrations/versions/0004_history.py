@@ -76,6 +76,7 @@ def _watch() -> None:
         sa.Column("level", sa.Double(), nullable=True),
         sa.Column("noise_spread", sa.Double(), nullable=True),
         sa.Column("noise", sa.Text(), server_default="", nullable=False),
+        sa.Column("state", sa.Text(), server_default="active", nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name="fk_series_watch_series_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("series_id", "line", name="pk_series_watch"),

@@ -104,6 +104,29 @@ _SCHEDULE = Noun(
     ),
     examples=(Example(line="tbctl schedule create nightly --every 24h --suite core", text="one run a day"),),
 )
+_POLICY = Noun(
+    help="What counts as a change, as a reviewed file.",
+    verbs={
+        **_verbs(
+            "policy_file",
+            validate="Check a policy file; no collector is needed.",
+            explain="Say which rule decides what for a series.",
+        ),
+        **_verbs(
+            "policy",
+            test="Try a file out on what is stored.",
+            diff="Show what a file would change.",
+            apply="Make a file the policy of its project.",
+            get="Print the policy in force, or one revision.",
+            list="List the revisions of a project's policy.",
+        ),
+        **_verbs("policy_file", schema="Print a JSON Schema for editors."),
+    },
+    examples=(
+        Example(line="tbctl policy test policy.yaml --since 90d", text="what it would have said, before it says it"),
+        Example(line="tbctl policy apply policy.yaml --comment 'reviewed'", text="from now on"),
+    ),
+)
 _BENCH = Noun(
     help="Measure on this machine, without a collector.",
     verbs={
@@ -144,6 +167,7 @@ ENTRIES: dict[str, Entry | Noun] = {
     "node": _NODE,
     "suite": _SUITE,
     "schedule": _SCHEDULE,
+    "policy": _POLICY,
     "bench": _BENCH,
     **_verbs("doctor", doctor="Find out why something does not work."),
     "config": _CONFIG,

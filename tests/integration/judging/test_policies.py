@@ -1,6 +1,9 @@
 """Policies over a laboratory's runs: applied, refused, compared, tried out."""
 
+import asyncio
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -10,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import select
 from support.laboratory import Conditions, Laboratory, Request
 from support.statuses import reason_of
+from support.tbctl import Said, Tbctl, clean_environment
 from tesserabench.collector.api.interceptor import CallInterceptor
 from tesserabench.collector.api.policy_service import PolicyService
 from tesserabench.collector.api.server import GrpcServer, Service
@@ -21,7 +25,7 @@ from tesserabench.wire.channel import client_options
 from tesserabench.wire.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     Policies = policy_service_pb2_grpc.PolicyServiceAsyncStub
 
@@ -34,8 +38,8 @@ CURRENT = "projects/default/policies/current"
 
 
 @pytest_asyncio.fixture
-async def policies(laboratory: Laboratory) -> "AsyncIterator[Policies]":
-    """A client of the service over the laboratory's database; everybody may do everything."""
+async def port(laboratory: Laboratory) -> "AsyncIterator[int]":
+    """Where the service over the laboratory's database listens; everybody may do everything."""
     service = Service(
         name="tesserabench.v1.PolicyService",
         servicer=PolicyService(laboratory.judging),
@@ -43,12 +47,16 @@ async def policies(laboratory: Laboratory) -> "AsyncIterator[Policies]":
     )
     interceptor = CallInterceptor(Authenticator(laboratory.database, required=False))
     server = GrpcServer([service], interceptor, listen="127.0.0.1:0", tls=None)
-    port = await server.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=client_options()) as channel:
-            yield policy_service_pb2_grpc.PolicyServiceStub(channel)
+        yield await server.start()
     finally:
         await server.stop(0)
+
+
+@pytest_asyncio.fixture
+async def policies(port: int) -> "AsyncIterator[Policies]":
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=client_options()) as channel:
+        yield policy_service_pb2_grpc.PolicyServiceStub(channel)
 
 
 async def applied(policies: "Policies", text: str, **fields: object) -> policy_service_pb2.ApplyPolicyResponse:
@@ -68,34 +76,31 @@ async def tried(
     return [step.progress for step in steps[:-1]], steps[-1].report
 
 
-async def test_what_was_never_applied_is_built_in(policies: "Policies") -> None:
-    policy = await policies.GetPolicy(policy_service_pb2.GetPolicyRequest(name=CURRENT))
-    assert (policy.name, policy.revision, policy.text, policy.current) == ("projects/default/policies/0", 0, "", True)
-
-
 async def test_revisions_are_kept_with_who_when_and_why(policies: "Policies", laboratory: Laboratory) -> None:
-    first = await applied(policies, STRICT, comment="products are quiet")
+    nothing = await policies.GetPolicy(policy_service_pb2.GetPolicyRequest(name=CURRENT))
+    assert (nothing.name, nothing.revision, nothing.text, nothing.current) == (
+        "projects/default/policies/0",
+        0,
+        "",
+        True,
+    )
+    tried = await applied(policies, STRICT, dry_run=True)
+    assert (tried.policy.name, len(tried.changes)) == ("", 2)
+    first = await applied(policies, STRICT, comment="products are quiet", expected_revision=0)
     assert first.policy.name == "projects/default/policies/1"
     laboratory.clock.advance(60)
     second = await applied(policies, WIDE, expected_revision=1)
     changes = [(change.rule, change.setting, change.before, change.after) for change in second.changes]
     assert changes == [("products", "minimum-effect", "1 %", "8 %"), ("products", "owner", "", "@kernels")]
-    again = await applied(policies, WIDE)
+    again = await applied(policies, WIDE, expected_revision=1)
     assert (again.unchanged, again.policy.revision) == (True, 2)
     listed = await policies.ListPolicies(policy_service_pb2.ListPoliciesRequest(page_size=1))
     assert [(item.revision, item.current, item.text) for item in listed.policies] == [(2, True, "")]
-    rest = await policies.ListPolicies(
-        policy_service_pb2.ListPoliciesRequest(page_size=1, page_token=listed.next_page_token)
-    )
+    request = policy_service_pb2.ListPoliciesRequest(page_size=1, page_token=listed.next_page_token)
+    rest = await policies.ListPolicies(request)
     (old,) = rest.policies
-    assert (old.revision, old.current, old.comment, old.created_by.name, old.rules) == (
-        1,
-        False,
-        "products are quiet",
-        "anonymous",
-        1,
-    )
-    assert not rest.next_page_token
+    assert (old.revision, old.current, old.rules, rest.next_page_token) == (1, False, 1, "")
+    assert (old.comment, old.created_by.name) == ("products are quiet", "anonymous")
     kept = await policies.GetPolicy(policy_service_pb2.GetPolicyRequest(name="projects/default/policies/1"))
     assert kept.text == STRICT
     async with laboratory.database.transaction() as session:
@@ -103,57 +108,29 @@ async def test_revisions_are_kept_with_who_when_and_why(policies: "Policies", la
     assert [row.resource for row in rows] == ["projects/default/policies/1", "projects/default/policies/2"]
 
 
-async def test_a_change_that_was_not_seen_is_not_overwritten(policies: "Policies") -> None:
+async def refused(call: "Awaitable[object]") -> tuple[grpc.StatusCode, str | None, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), reason_of(caught.value), caught.value.details() or ""
+
+
+async def test_what_is_wrong_unseen_or_unknown_is_refused_with_a_reason(policies: "Policies") -> None:
     await applied(policies, STRICT)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await applied(policies, WIDE, expected_revision=0)
-    assert (caught.value.code(), reason_of(caught.value)) == (
-        grpc.StatusCode.FAILED_PRECONDITION,
-        Reason.POLICY_CHANGED,
-    )
-    assert "revision 1 is in force, applied by anonymous" in (caught.value.details() or "")
-
-
-async def test_a_dry_run_changes_nothing(policies: "Policies") -> None:
-    answer = await applied(policies, STRICT, dry_run=True)
-    assert (answer.policy.name, len(answer.changes)) == ("", 2)
-    policy = await policies.GetPolicy(policy_service_pb2.GetPolicyRequest(name=CURRENT))
-    assert policy.revision == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        (HEAD + "rules: [{name: a, minimum_effect: 2 %}]", "policy.yaml:3: rules[0].minimum_effect: no such key"),
-        (HEAD + "project: other", "the file is for project 'other'"),
-    ],
-)
-async def test_a_file_that_is_wrong_is_refused_with_its_place(policies: "Policies", text: str, says: str) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await applied(policies, text)
-    assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.INVALID_ARGUMENT, Reason.INVALID_POLICY)
-    assert says in (caught.value.details() or "")
-
-
-async def test_a_difference_names_rules_and_warns_of_what_can_never_apply(policies: "Policies") -> None:
-    await applied(policies, STRICT)
-    hidden = STRICT.replace("]\n", ", {name: never, match: {benchmark: gemm, metric: time}, minimum-effect: 3 %}]\n")
-    request = policy_service_pb2.DiffPolicyRequest(text=hidden, source="p.yaml")
-    answer = await policies.DiffPolicy(request)
-    assert {(change.rule, change.setting) for change in answer.changes} == {
-        ("never", "match"),
-        ("never", "minimum-effect"),
-    }
-    assert answer.warnings == [
-        "p.yaml:3: never.minimum-effect: rule 'products' in line 3 always decides it; move this rule before that one"
-    ]
-    assert getattr(answer, "from").revision == 1
-
-
-async def test_an_unknown_revision_is_not_found(policies: "Policies") -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await policies.GetPolicy(policy_service_pb2.GetPolicyRequest(name="projects/default/policies/7"))
-    assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.NOT_FOUND, Reason.POLICY_NOT_FOUND)
+    code, reason, says = await refused(applied(policies, WIDE, expected_revision=0))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, Reason.POLICY_CHANGED)
+    assert "revision 1 is in force, applied by anonymous" in says
+    wrong = HEAD + "rules: [{name: a, minimum_effect: 2 %}]"
+    code, reason, says = await refused(applied(policies, wrong))
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, Reason.INVALID_POLICY)
+    assert "policy.yaml:3: rules[0].minimum_effect: no such key; did you mean 'minimum-effect'?" in says
+    _, _, says = await refused(applied(policies, HEAD + "project: other"))
+    assert "the file is for project 'other'" in says
+    unknown = policy_service_pb2.GetPolicyRequest(name="projects/default/policies/7")
+    code, reason, _ = await refused(policies.GetPolicy(unknown))
+    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, Reason.POLICY_NOT_FOUND)
+    both = policy_service_pb2.DiffPolicyRequest(text=STRICT, to_revision=1)
+    code, _, says = await refused(policies.DiffPolicy(both))
+    assert (code, "either a file or to_revision" in says) == (grpc.StatusCode.INVALID_ARGUMENT, True)
 
 
 async def test_a_trial_tells_what_would_be_gone_and_counts_a_lasting_finding_once(
@@ -188,17 +165,52 @@ async def test_a_trial_tells_what_would_be_gone_and_counts_a_lasting_finding_onc
     ]
 
 
-async def test_a_trial_of_the_policy_in_force_finds_no_difference(policies: "Policies", laboratory: Laboratory) -> None:
+async def test_tbctl_takes_a_file_from_its_review_into_force(
+    port: int, laboratory: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await laboratory.run()
+    await laboratory.run(AT_ONCE, SLOW)
+    (tmp_path / "strict.yaml").write_text(STRICT)
+    (tmp_path / "wide.yaml").write_text(WIDE)
+    server = ("--server", f"127.0.0.1:{port}")
+
+    async def tbctl(*words: str) -> Said:
+        return await asyncio.to_thread(Tbctl(capture=capsys, always=server), "policy", *words)
+
+    with clean_environment(tmp_path):
+        said = await tbctl("diff", "wide.yaml")
+        assert (said.status, "added" in said.out, "@kernels" in said.out) == (0, True, True)
+        said = await tbctl("apply", "wide.yaml", "--comment", "restless hosts")
+        assert said.out.rstrip().endswith("project default: revision 1 is in force, 1 rules")
+        assert "this file is in force already, as revision 1" in (await tbctl("apply", "wide.yaml")).out
+        assert (await tbctl("apply", "strict.yaml", "--expect", "0")).status == 2
+        assert (await tbctl("get")).out == WIDE
+        (listed,) = json.loads((await tbctl("list", "-o", "json")).out)["items"]
+        assert (listed["revision"], listed["comment"], listed["current"]) == (1, "restless hosts", True)
+        lines = (await tbctl("diff", "strict.yaml", "--text")).out
+        assert "-rules: [{name: products, match: {benchmark: gemm}, minimum-effect: 8 %, owner: '@kernels'}]" in lines
+        said = await tbctl("test", "strict.yaml", "--since", "90d", "--exit-code", "--markdown", "trial.md")
+        assert (said.status, said.last_line) == (10, "exit 10: strict.yaml would have fired 1 more alert(s)")
+        assert "Findings that differ over 2 runs and 0 histories: 1 new." in said.out
+        assert "runs: 0 of 2" in said.err
+        report = (tmp_path / "trial.md").read_text()
+        assert "| new | 2 | `gemm[n=512]` | time | +6.0 % | - | major | products |" in report
+        document = json.loads((await tbctl("test", "wide.yaml", "--since", "90d", "--exit-code", "-o", "json")).out)
+        assert (document["kind"], document["revision"], document.get("findings", [])) == ("PolicyTest", 1, [])
+        said = await tbctl("explain", "--series", "case=core/gemm[n=512]")
+        assert [line.split() for line in said.out.splitlines()[1:2]] == [["minimum-effect", "8", "%", "products", "3"]]
+
+
+async def test_a_trial_of_the_policy_in_force_finds_no_difference_and_looks_only_at_its_time(
+    policies: "Policies", laboratory: Laboratory
+) -> None:
     await laboratory.run()
     await laboratory.run(AT_ONCE, SLOW)
     await applied(policies, STRICT)
     _, report = await tried(policies, laboratory, STRICT)
     assert not report.findings
     assert report.current == report.candidate
-
-
-async def test_a_trial_looks_only_at_its_time(policies: "Policies", laboratory: Laboratory) -> None:
-    await laboratory.run()
+    assert report.current.findings == 1
     laboratory.clock.advance(10 * 86_400)
-    _, report = await tried(policies, laboratory, STRICT, days=5)
+    _, report = await tried(policies, laboratory, WIDE, days=5)
     assert (report.runs, report.histories) == (0, 0)

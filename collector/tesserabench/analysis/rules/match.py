@@ -12,8 +12,9 @@ class Subject:
 
     suite: str = ""
     benchmark: str = ""
+    """Without its suite: `matmul`."""
     case: str = ""
-    """Identity of the case, such as `gemm[m=4096,dtype=float16]`."""
+    """Identity of the case, such as `gemm/matmul[m=4096,dtype=float16]`."""
     mode: str = ""
     metric: str = ""
     primary: bool | None = None
@@ -52,7 +53,9 @@ class Match:
         """Why the rule is not about the subject, in a few words; None when it is."""
         for key, wanted in self.texts.items():
             text: str = getattr(subject, key)
-            if not wanted.matches(text):
+            # A benchmark is called by its suite's name too: matmul, gemm/matmul.
+            others = (f"{subject.suite}/{text}",) if key == "benchmark" and subject.suite else ()
+            if not wanted.matches(text, *others):
                 return _unlike(key, text, wanted)
         for name, wanted in self.parameters.items():
             text = subject.parameters.get(name, "")

@@ -24,11 +24,15 @@ class Patterns:
     refused: tuple[str, ...] = ()
     exact_case: bool = True
 
-    def matches(self, text: str) -> bool:
-        """Whether a text matches; an empty one, which stands for what is not known, never does."""
-        if not text or any(_matches(pattern, text, self.exact_case) for pattern in self.refused):
+    def matches(self, text: str, *others: str) -> bool:
+        """Whether a text, or another name of the same thing, matches; an empty one, which is not known, never does."""
+        names = (text, *others)
+        if not text or self._any(self.refused, names):
             return False
-        return not self.wanted or any(_matches(pattern, text, self.exact_case) for pattern in self.wanted)
+        return not self.wanted or self._any(self.wanted, names)
+
+    def _any(self, texts: tuple[str, ...], names: tuple[str, ...]) -> bool:
+        return any(_matches(pattern, name, self.exact_case) for pattern in texts for name in names)
 
     def texts(self) -> tuple[str, ...]:
         """The patterns as they are written."""

@@ -7,9 +7,9 @@ from tesserabench.analysis.rules.parse import API_VERSION, KIND, MOST_RULES, SEV
 from tesserabench.analysis.rules.settings import PATTERNS, SETTINGS, SIZE
 
 MATCH_HELP = {
-    "suite": "Name of the suite.",
-    "benchmark": "Name of the benchmark.",
-    "case": "Identity of the case, such as gemm[m=4096,dtype=float16]; brackets mean themselves.",
+    "suite": "Name of the suite that the benchmark belongs to; for hosts and confirmation, that the run measures.",
+    "benchmark": "Name of the benchmark, with or without its suite: matmul, gemm/matmul.",
+    "case": "Identity of the case, such as gemm/matmul[m=4096,dtype=float16]; brackets mean themselves.",
     "mode": "How it is timed: hot, cold, rotating, sustained or host.",
     "metric": "Name of the metric, such as time.",
     "device": "Model of the device in any case, or the host for a CPU.",

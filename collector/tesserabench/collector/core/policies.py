@@ -161,10 +161,11 @@ async def apply(session: AsyncSession, request: NewPolicy, *, actor: str, now: d
     # The rest is decided on what is in force, by one caller at a time.
     await store.lock_project(session, project.id)
     before = await store.current(session, project.id)
-    _check_seen(request, before)
     told = _warnings(rules, request.source, now)
     if before is not None and before.text == request.text:
+        # Whoever repeats a call whose answer was lost gets it now.
         return Applied(row=before, changes=(), warnings=told, unchanged=True)
+    _check_seen(request, before)
     changes = differences_of(policy_of(project.name, before).rules, rules)
     row = PolicyRevision(
         project_id=project.id,

@@ -15,9 +15,10 @@ from tesserabench.collector.core import baselines, policies, results
 from tesserabench.collector.core.judging import Judging
 from tesserabench.collector.core.references import branch_names
 from tesserabench.collector.errors import invalid_field
+from tesserabench.collector.store import history as history_store
 from tesserabench.collector.store import policy_trials as store
 from tesserabench.collector.store import projects
-from tesserabench.collector.store.policy_trials import Point, SeriesLine
+from tesserabench.collector.store.history import Point, SeriesLine
 from tesserabench.collector.store.tables import Project, Run, Series
 
 _HISTORIES_AT_ONCE = 200
@@ -87,7 +88,7 @@ async def try_out(judging: Judging, request: Request) -> AsyncIterator[Progress 
         yield Progress(phase="histories", done=start, total=len(lines))
         part = lines[start : start + _HISTORIES_AT_ONCE]
         async with judging.database.transaction() as session:
-            points = await store.points(session, [key for key, _ in part])
+            points = await history_store.points_of(session, [key for key, _ in part])
         assert project is not None
         histories = [_past_history(project, key, series, points[key]) for key, series in part]
         steps += await judging.offload(search_both, histories, current.rules, candidate, request.since)

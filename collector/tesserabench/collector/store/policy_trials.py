@@ -1,27 +1,14 @@
 """What trying a policy out reads: judged runs of a time, and the series that they measured."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.collector.store.history import SeriesLine
 from tesserabench.collector.store.history_tables import HistoryPoint
 from tesserabench.collector.store.tables import Comparison, Run, Series
 from tesserabench.collector.store.words import RunState, TriggerKind
-
-SeriesLine = tuple[int, str]
-"""Id of a series and the line (branch) that is followed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """What one run gave for one series."""
-
-    run_id: int
-    at: datetime
-    value: float
-    hosts: tuple[str, ...]
 
 
 async def judged_runs(
@@ -76,14 +63,3 @@ async def histories(
     if suite:
         statement = statement.where(Series.suite == suite)
     return [((row[0], row[1]), row[2]) for row in await session.execute(statement)]
-
-
-async def points(session: AsyncSession, keys: Collection[SeriesLine]) -> dict[SeriesLine, list[Point]]:
-    """Every point of these series, oldest run first."""
-    place = tuple_(HistoryPoint.series_id, HistoryPoint.line)
-    statement = select(HistoryPoint).where(place.in_(sorted(keys))).order_by(HistoryPoint.run_id)
-    found: dict[SeriesLine, list[Point]] = {key: [] for key in keys}
-    for row in await session.scalars(statement):
-        point = Point(run_id=row.run_id, at=row.at, value=row.value, hosts=tuple(row.hosts))
-        found[row.series_id, row.line].append(point)
-    return found

@@ -10,8 +10,8 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import endings, judging, runs
-from tesserabench.collector.core.confirmations import Patience
 from tesserabench.collector.core.judging import Judging
+from tesserabench.collector.core.looks import Patience
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.store import projects
 from tesserabench.collector.store import series as series_store

@@ -23,9 +23,9 @@ from tesserabench.collector.api.server import Service
 from tesserabench.collector.api.system_service import About, SystemService
 from tesserabench.collector.core import fleet, regression_gauges
 from tesserabench.collector.core.attempts import Patience
-from tesserabench.collector.core.confirmations import Patience as ConfirmationPatience
 from tesserabench.collector.core.ingest import Ingest
 from tesserabench.collector.core.judging import Judging
+from tesserabench.collector.core.looks import Patience as LookPatience
 from tesserabench.collector.core.pace import Pacer
 from tesserabench.collector.core.series_watch import Watching
 from tesserabench.collector.core.wakeups import Wakeups
@@ -101,9 +101,7 @@ def _judging(settings: Settings, clock: Clock, database: Database, pool: Analysi
         offload=pool,
         clock=clock,
         policy=Policy(minor=told.minor, major=told.major, critical=told.critical),
-        patience=ConfirmationPatience(
-            deadline_seconds=told.confirm_start_seconds, limit_seconds=told.confirm_limit_seconds
-        ),
+        patience=LookPatience(deadline_seconds=told.confirm_start_seconds, limit_seconds=told.confirm_limit_seconds),
     )
 
 

@@ -138,7 +138,7 @@ async def test_a_replica_that_died_loses_its_runs_to_another(laboratory: Laborat
     now = laboratory.clock()
     async with laboratory.database.transaction() as session:
         taken = await comparisons.claim(
-            session, now=now, until=now + timedelta(seconds=120), confirming_since=now, limit=8
+            session, now=now, until=now + timedelta(seconds=120), limit=8
         )
     assert taken == [run_id]
     detector = Detector(laboratory.judging, QUICK)
@@ -157,7 +157,7 @@ async def test_replicas_share_the_waiting_runs(laboratory: Laboratory) -> None:
     now = laboratory.clock()
 
     async def claim(session: AsyncSession) -> list[int]:
-        return await comparisons.claim(session, now=now, until=now, confirming_since=now, limit=2)
+        return await comparisons.claim(session, now=now, until=now, limit=2)
 
     async with laboratory.database.transaction() as one, laboratory.database.transaction() as other:
         assert await claim(one) == ids[:2]

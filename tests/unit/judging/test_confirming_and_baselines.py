@@ -1,12 +1,7 @@
-import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from tesserabench.analysis.results import SeriesKey
 from tesserabench.collector.core.baselines import Coverage, base_branch, branch_line, may_replace, own_branch
-from tesserabench.collector.core.confirmations import confirming_spec, covers
 from tesserabench.collector.core.references import branch_names, label
 from tesserabench.collector.core.results import is_partial
 from tesserabench.collector.core.spec import HostSelector, ParameterOverride, RunSpec
@@ -17,41 +12,8 @@ PROJECT = Project(id=1, name="default", default_branch="main")
 CASES = frozenset({"a", "b"})
 
 
-def key(case: str, metric: str = "time") -> SeriesKey:
-    return SeriesKey(case_id=case, mode="cold", metric=metric, device="H100")
-
-
 def run(**fields: str) -> Run:
     return Run(id=1, **({"branch": "", "base_branch": "", "pull_request": ""} | fields))
-
-
-@given(st.sets(st.text(min_size=1, max_size=40), min_size=1, max_size=20), st.text(min_size=1, max_size=40))
-def test_exactly_the_suspected_cases_are_measured_again(cases: set[str], other: str) -> None:
-    spec = confirming_spec(SPEC, [key(case) for case in cases], ["n1"])
-    for case in cases:
-        assert any(re.search(pattern, case) for pattern in spec.include)
-        assert covers(spec, key(case))
-    if other.rstrip("\n") not in {case.rstrip("\n") for case in cases}:
-        assert not covers(spec, key(other))
-
-
-def test_it_is_measured_on_the_same_hosts_in_another_order() -> None:
-    spec = confirming_spec(SPEC, [key("a")], ["n1", "n2"])
-    assert spec.selector == HostSelector(hosts=("n1", "n2"), count=2)
-    assert spec.seed == 0
-    assert spec.trials == 5
-    assert confirming_spec(replace(SPEC, trials=1), [key("a")], ["n1"]).trials == 3
-
-
-def test_a_drill_is_drilled_again() -> None:
-    assert confirming_spec(replace(SPEC, drill={"gemm": 1.1}), [key("a")], ["n1"]).drill == {"gemm": 1.1}
-
-
-def test_too_many_suspected_cases_let_the_whole_run_be_measured_again() -> None:
-    suspected = [key(f"case{index}") for index in range(501)]
-    spec = confirming_spec(replace(SPEC, include=("case",), exclude=("x",)), suspected, ["n1"])
-    assert (spec.include, spec.exclude) == (("case",), ("x",))
-    assert covers(spec, suspected[0])
 
 
 @pytest.mark.parametrize(

@@ -1,37 +1,45 @@
 """How a measured run gets its verdict.
 
 Three steps, each of which may be the last before a crash: read what is needed; compute, away from the event loop; write
-everything that follows in one transaction that first looks whether the run still waits. Doing it twice changes nothing.
+everything that follows in one transaction that first looks whether the run still waits, and for the same look. Doing it
+twice changes nothing.
 
-    first look ──▶ nothing suspected ─────────────────────────────────▶ finished
-              └──▶ confirming run asked for ──▶ (measured) second look ──▶ finished
-                                          └──▶ (not in time) ──▶ finished, the suspicion stays open
+    first look ──▶ nothing to look at again ──────────────────────────▶ finished
+              └──▶ another look asked for ──▶ measured, or waited for long enough ──▶ decided ──▶ finished
+                              ▲                                                 └──▶ still open ──┐
+                              ├───────────────── looks and budget left ◀──────────────────────────┤
+                              └                                              none left: finished ◀┘
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import ParamSpec, Protocol, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.analysis.compare import Comparison, compare
-from tesserabench.analysis.confirmation import Answer, Confirmation, confirm, unconfirmed
+from tesserabench.analysis.compare import Comparison, Entry, compare, rejudged
+from tesserabench.analysis.confirmation import Answer, Confirmation, unconfirmed
+from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import SeriesKey
+from tesserabench.analysis.sequential import Matter, Reviewed, Standing, may_be_settled, review
 from tesserabench.analysis.words import Verdict
-from tesserabench.collector.core import baselines, confirmations, duets, endings, findings, judging_case, runs
+from tesserabench.collector.core import baselines, duets, endings, findings, judging_case, looks, runs
 from tesserabench.collector.core.actors import COLLECTOR
 from tesserabench.collector.core.comparisons import comparison_json
-from tesserabench.collector.core.confirmations import Patience, Suspicion
 from tesserabench.collector.core.findings import Findings, Occasion
 from tesserabench.collector.core.judging_case import Case
+from tesserabench.collector.core.look_plan import Question
+from tesserabench.collector.core.looks import Asked, Patience, Wanted
 from tesserabench.collector.core.spec import GateSpec, RunSpec
-from tesserabench.collector.errors import CollectorError
 from tesserabench.collector.store import attempts as attempt_store
 from tesserabench.collector.store import comparisons as store
+from tesserabench.collector.store import looks as look_store
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store.database import Database
+from tesserabench.collector.store.look_tables import Look
+from tesserabench.collector.store.notices import notify_run
 from tesserabench.collector.store.tables import Run
 from tesserabench.collector.store.words import Outcome, RunState
 from tesserabench.wire.names import run_name
@@ -61,28 +69,21 @@ class Judging:
 
 
 async def judge(judging: Judging, run_id: int) -> None:
-    """Take the next look at a run: afterwards it has its verdict, or waits for its confirming run."""
+    """Take the next look at a run: afterwards it has its verdict, or waits for a look that follows."""
     async with judging.database.transaction() as session:
         duet = await _read_duet(session, run_id)
-        since = confirming_since(judging, judging.clock())
-        case = None if duet else await judging_case.read(session, run_id, judging.policy, since)
+        case = None if duet else await judging_case.read(session, run_id, judging.policy, judging.clock())
     if duet is not None:
         await _judge_duet(judging, run_id, duet)
         return
     if case is None:
         return
-    comparison = await judging.offload(compare, case.base, case.head, case.policy, case.history)
+    comparison = await judging.offload(compare, case.base, case.head, judging.policy, case.history, case.at_first())
     if not case.second:
         await _take_first_look(judging, case, comparison)
         return
-    answers = await _second_answers(judging, case, comparison)
-    async with judging.database.transaction() as session:
-        run = await _lock(session, run_id)
-        if run is not None:
-            await _cancel_late(session, case, judging.clock())
-            occasion = _occasion(case, run, judging.clock(), case.confirming_run if case.confirming else None)
-            found = await findings.second_look(session, comparison, answers, occasion)
-            await _finish(session, case, found, occasion)
+    reviewed = await judging.offload(review, _matter(case, comparison)) if case.looks and case.base else {}
+    await _take_another_look(judging, case, comparison, reviewed)
 
 
 async def _read_duet(session: AsyncSession, run_id: int) -> duets.Duet | None:
@@ -94,7 +95,7 @@ async def _read_duet(session: AsyncSession, run_id: int) -> duets.Duet | None:
 
 
 async def _judge_duet(judging: Judging, run_id: int, duet: duets.Duet) -> None:
-    """Store what its arms give, and end it: see `duets` for why there is no second look."""
+    """Store what its arms give, and end it: see `duets` for why there is no further look."""
     comparison = await judging.offload(duets.compare, duet)
     async with judging.database.transaction() as session:
         run = await _lock(session, run_id)
@@ -118,70 +119,177 @@ async def _take_first_look(judging: Judging, case: Case, comparison: Comparison)
             return
         occasion = _occasion(case, run, now)
         found = await findings.first_look(session, comparison, occasion)
-        if not found.suspected:
-            await _finish(session, case, found, occasion)
+        if not GateSpec.from_json(run.gate).confirm:
+            answers = findings.confirmed_at_once(found.suspected, found.comparison)
+        else:
+            questions = await _questions(session, case, found)
+            asked = await _ask(session, judging, case, found.comparison, questions)
+            if asked.look is not None:
+                content = comparison_json(found.comparison, now, found.regressions)
+                await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now)
+                await _wait(session, run, asked.look)
+                return
+            answers = _unanswered(found.comparison, found.suspected, asked.why_not)
+        if found.suspected:
+            found = await findings.second_look(session, found.comparison, answers, occasion)
+        await _finish(session, case, found, occasion)
+
+
+async def _take_another_look(
+    judging: Judging, case: Case, comparison: Comparison, reviewed: Mapping[SeriesKey, Reviewed]
+) -> None:
+    async with judging.database.transaction() as session:
+        run = await _lock(session, case.run.id)
+        if run is None or len(await look_store.of_runs(session, [run.id])) != len(case.looks):
             return
-        if GateSpec.from_json(run.gate).confirm and await _ask_again(session, judging, case, found, now):
-            content = comparison_json(found.comparison, now, found.regressions)
-            await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now)
-            run.judged_until = None
-            run.revision_number += 1
-            if run.outcome == Outcome.OK:
-                run.reason = f"measuring {len(found.suspected)} suspected result(s) again"
+        now = judging.clock()
+        await _cancel_late(session, case, now)
+        case = replace(case, points_at_host=any(item.judgement.points_at_host for item in reviewed.values()))
+        asked = await _ask(session, judging, case, comparison, _still_open(case, comparison, reviewed))
+        if asked.look is not None:
+            await _wait(session, run, asked.look)
             return
-        answers = await _answers_without_asking(run, found)
-        await _finish(session, case, await findings.second_look(session, comparison, answers, occasion), occasion)
+        occasion = _occasion(case, run, now, _last_measured(case))
+        answers = _answers(case, comparison, reviewed, asked.why_not)
+        await _finish(session, case, await _settled(session, comparison, answers, occasion), occasion)
 
 
-async def _ask_again(session: AsyncSession, judging: Judging, case: Case, found: Findings, now: datetime) -> bool:
-    suspicion = Suspicion(run=case.run, project=case.project.name, series=found.suspected, hosts=case.hosts)
-    try:
-        async with session.begin_nested():
-            child = await confirmations.ask(session, suspicion, patience=judging.patience, now=now)
-    except CollectorError as error:
-        _log.warning("confirmation.refused", run=case.run.id, why=error.message)
-        return False
-    _log.info("confirmation.asked", run=case.run.id, confirming=child.id, series=len(found.suspected))
-    return True
+async def _ask(
+    session: AsyncSession, judging: Judging, case: Case, comparison: Comparison, questions: list[Question]
+) -> Asked:
+    if not questions:
+        return Asked(look=None)
+    along = [
+        entry.series.key
+        for entry in comparison.entries
+        if not entry.series.primary and entry.judgement.verdict is Verdict.REGRESSED
+    ]
+    wanted = Wanted(questions=questions, along=along, patience=judging.patience, now=judging.clock())
+    return await looks.ask(session, case, wanted)
 
 
-async def _answers_without_asking(run: Run, found: Findings) -> dict[SeriesKey, Confirmation]:
-    if not GateSpec.from_json(run.gate).confirm:
-        return findings.confirmed_at_once(found.suspected, found.comparison)
-    return _unanswered(found.comparison, found.suspected, "The confirming run could not be asked for.")
+async def _questions(session: AsyncSession, case: Case, found: Findings) -> list[Question]:
+    """What is worth another look: what is suspected, and where it was asked for, what may yet be settled."""
+    suspects = set(found.suspected)
+    gate = GateSpec.from_json(case.run.gate)
+    base_too = gate.sequential and await looks.base_at_hand(session, case)
+    return [
+        _question(case, entry, entry.judgement, suspected=entry.series.key in suspects)
+        for entry in found.comparison.entries
+        if entry.series.key in suspects
+        or (gate.sequential and entry.series.primary and may_be_settled(entry.judgement, base_too=base_too))
+    ]
 
 
-async def _second_answers(judging: Judging, case: Case, comparison: Comparison) -> dict[SeriesKey, Confirmation]:
-    child = case.confirming_run
-    if child is None or case.base is None:
-        return _unanswered(comparison, case.suspected, "There is no confirming run.")
-    if case.confirming is None:
-        why = f"{run_name(child.id)} was not measured within {judging.patience.limit_seconds:.0f} s."
-        return _unanswered(comparison, case.suspected, why)
-    if child.outcome != Outcome.OK and not case.confirming.series:
-        why = f"{run_name(child.id)} ended with {child.outcome}: {child.reason or 'no reason was given'}."
-        return _unanswered(comparison, case.suspected, why)
-    spec = RunSpec.from_json(child.spec)
-    asked = [key for key in case.suspected if confirmations.covers(spec, key)]
-    return await judging.offload(
-        confirm, case.base, case.head, case.confirming, asked, policy=case.policy, history=case.history
+def _still_open(case: Case, comparison: Comparison, reviewed: Mapping[SeriesKey, Reviewed]) -> list[Question]:
+    """What the looks so far did not settle, and what they had no time for."""
+    questions = []
+    for entry in comparison.entries:
+        key, suspected = entry.series.key, entry.judgement.verdict is Verdict.REGRESSED
+        found = reviewed.get(key)
+        if found is not None and entry.series.primary:
+            if found.standing is Standing.OPEN and not found.settles_nothing:
+                questions.append(_question(case, entry, found.judgement, suspected=suspected))
+        elif key in case.left_out:
+            questions.append(_question(case, entry, entry.judgement, suspected=suspected))
+    return questions
+
+
+def _question(case: Case, entry: Entry, judgement: Judgement, *, suspected: bool) -> Question:
+    worsening = judgement.worsening or 0.0
+    severity = case.rules(entry.series).severity(worsening, primary=entry.series.primary)
+    wanted = judgement.launches_to_settle
+    return Question(
+        key=entry.series.key,
+        suspected=suspected,
+        severity=severity.rank if severity is not None else 0,
+        worsening=worsening,
+        launches=None if wanted is None or suspected else max(1, wanted - entry.head.launches),
     )
 
 
-def _unanswered(comparison: Comparison, keys: tuple[SeriesKey, ...], why: str) -> dict[SeriesKey, Confirmation]:
+async def _wait(session: AsyncSession, run: Run, look: Look) -> None:
+    """Leave a run until the look that was asked for has been measured."""
+    run.judged_until = None
+    run.revision_number += 1
+    if run.outcome == Outcome.OK:
+        sequential = GateSpec.from_json(run.gate).sequential
+        primary = len({(case, mode) for case, mode, *_ in look.asked})
+        run.reason = f"measuring {primary} {'undecided' if sequential else 'suspected'} result(s) again"
+    await notify_run(session, run.id)
+
+
+def _matter(case: Case, comparison: Comparison) -> Matter:
+    assert case.base is not None
+    asked = {key for look in case.looks for key in look.measured.asked}
+    return Matter(
+        base=case.base,
+        head=case.head,
+        first={
+            entry.series.key: entry.judgement
+            for entry in comparison.entries
+            if entry.judgement.p_value is not None or entry.series.key in asked
+        },
+        policies={entry.series.key: case.rules(entry.series) for entry in comparison.entries},
+        history=case.history,
+        looks=[look.measured for look in case.looks],
+        spending=case.spending,
+    )
+
+
+def _answers(
+    case: Case, comparison: Comparison, reviewed: Mapping[SeriesKey, Reviewed], why: str
+) -> dict[SeriesKey, Confirmation]:
+    """What every look together says of each series that was to be looked at again."""
+    asked = {key for look in case.looks for key in look.measured.asked}
+    answers = {key: item.confirmation(why) for key, item in reviewed.items()}
+    return _unanswered(comparison, asked | case.left_out, why or "It was not measured again.") | answers
+
+
+def _unanswered(comparison: Comparison, keys: Iterable[SeriesKey], why: str) -> dict[SeriesKey, Confirmation]:
+    """The answers for what no look could settle: a suspicion stays open, and what was undecided says why it is."""
     judgements = {entry.series.key: entry.judgement for entry in comparison.entries}
     return {
-        key: Confirmation(answer=Answer.NOT_CONFIRMED, judgement=unconfirmed(judgements[key], why))
+        key: Confirmation(answer=Answer.NOT_CONFIRMED, judgement=_left(judgements[key], why))
         for key in keys
-        if key in judgements and judgements[key].verdict is Verdict.REGRESSED
+        if key in judgements
     }
 
 
+def _left(judgement: Judgement, why: str) -> Judgement:
+    if judgement.verdict is Verdict.REGRESSED:
+        return unconfirmed(judgement, why)
+    return replace(judgement, explanation=f"{judgement.explanation} {why}".rstrip())
+
+
+async def _settled(
+    session: AsyncSession, comparison: Comparison, answers: Mapping[SeriesKey, Confirmation], occasion: Occasion
+) -> Findings:
+    """What follows for regressions. What only looking again showed is suspected and confirmed at once."""
+    first = {entry.series.key: entry for entry in comparison.entries}
+    shown_later = {
+        key: answer.judgement
+        for key, answer in answers.items()
+        if answer.answer is Answer.REPRODUCED and first[key].judgement.verdict is not Verdict.REGRESSED
+    }
+    if shown_later:
+        new = rejudged(comparison, shown_later)
+        only = replace(new, entries=tuple(entry for entry in new.entries if entry.series.key in shown_later))
+        await findings.first_look(session, only, occasion)
+        comparison = new
+    return await findings.second_look(session, comparison, answers, occasion)
+
+
 async def _cancel_late(session: AsyncSession, case: Case, now: datetime) -> None:
-    child = case.confirming_run
-    if child is not None and child.state != RunState.FINISHED:
-        reason = f"{run_name(case.run.id)} did not wait for it any longer"
-        await runs.cancel(session, child.id, actor=COLLECTOR, reason=reason, now=now)
+    for look in case.looks:
+        if look.measuring.state != RunState.FINISHED:
+            reason = f"{run_name(case.run.id)} did not wait for it any longer"
+            await runs.cancel(session, look.measuring.id, actor=COLLECTOR, reason=reason, now=now)
+
+
+def _last_measured(case: Case) -> Run | None:
+    measured = [look.measuring for look in case.looks if look.measured.head.series]
+    return measured[-1] if measured else None
 
 
 async def _finish(session: AsyncSession, case: Case, found: Findings, occasion: Occasion) -> None:
@@ -225,8 +333,3 @@ def _occasion(case: Case, run: Run, now: datetime, confirming_run: Run | None = 
         now=now,
         confirming_run_id=confirming_run.id if confirming_run else None,
     )
-
-
-def confirming_since(judging: Judging, now: datetime) -> datetime:
-    """Confirming runs that were asked for before this moment are waited for no longer."""
-    return now - timedelta(seconds=judging.patience.limit_seconds)

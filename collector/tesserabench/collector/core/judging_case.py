@@ -1,27 +1,45 @@
 """Everything that a run's verdict rests on, read in one transaction.
 
 What judging takes from elsewhere has its own small function here: the noise between runs (`_noise`), the limits that
-apply (`_policy`). What is known of the hosts belongs beside them.
+apply to each series (`_rules`). What is known of the hosts belongs beside them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.analysis.compare import Rules
 from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.policy import Policy
-from tesserabench.analysis.results import ResultSet, SeriesKey
+from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
+from tesserabench.analysis.sequential import Look
+from tesserabench.analysis.spending import Spending
 from tesserabench.collector.core import baselines, results
-from tesserabench.collector.core.comparisons import key_of_entry
 from tesserabench.collector.core.references import branch_names, label
 from tesserabench.collector.core.spec import GateSpec
 from tesserabench.collector.errors import CollectorError
 from tesserabench.collector.store import comparisons as store
+from tesserabench.collector.store import looks as look_store
 from tesserabench.collector.store import results as result_store
+from tesserabench.collector.store.look_tables import Look as LookRow
 from tesserabench.collector.store.tables import Comparison as ComparisonRow
 from tesserabench.collector.store.tables import Project, Run
-from tesserabench.collector.store.words import RunState
+from tesserabench.collector.store.words import Outcome, RunState
+from tesserabench.wire.names import run_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenLook:
+    """A further look that was measured, or is waited for no longer."""
+
+    measured: Look
+    measuring: Run
+
+    @property
+    def head_hosts(self) -> tuple[str, ...]:
+        """Hosts that measured it; empty when none did."""
+        return tuple(sorted({host for series in self.measured.head.series for host in series.hosts}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,51 +52,89 @@ class Case:
     base_run_id: int | None
     base: ResultSet | None
     head: ResultSet
-    policy: Policy
+    rules: Rules
+    spending: Spending
     history: Mapping[SeriesKey, RunNoise]
     no_base_because: str = ""
-    suspected: tuple[SeriesKey, ...] = ()
-    """What the first look called regressed, secondary metrics too, when it has been taken."""
-    confirming_run: Run | None = None
-    confirming: ResultSet | None = None
-    """What was measured again, when it was."""
     second: bool = False
+    """The first look has been taken, and looks that follow it were asked for."""
+    looks: tuple[TakenLook, ...] = ()
+    left_out: frozenset[SeriesKey] = frozenset()
+    """What the last of them had no time for."""
+    looks_since: datetime | None = None
+    """When the first of them was asked for."""
+    points_at_host: bool = False
+    """What was found so far is seen where the run was measured, and not elsewhere."""
+
+    def at_first(self) -> Rules:
+        """The limits of the first look, which may spend only part of the error where others may follow."""
+        return AtLevel(rules=self.rules, level=self.spending.level(1))
 
 
-async def read(session: AsyncSession, run_id: int, policy: Policy, waited_since: datetime) -> Case | None:
-    """What judging the run needs; none when it waits for nothing, or for a confirming run that may still come."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """The same limits for every series."""
+
+    policy: Policy
+
+    def __call__(self, series: SeriesResult) -> Policy:
+        """The limits."""
+        del series
+        return self.policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtLevel:
+    """Limits at another error rate."""
+
+    rules: Rules
+    level: float
+
+    def __call__(self, series: SeriesResult) -> Policy:
+        """The limits of a series."""
+        return replace(self.rules(series), confidence=1 - self.level)
+
+
+async def read(session: AsyncSession, run_id: int, policy: Policy, now: datetime) -> Case | None:
+    """What judging the run needs; none when it waits for nothing, or for a look that may still come."""
     run = await session.get(Run, run_id, populate_existing=True)
     if run is None or run.state != RunState.JUDGING:
         return None
-    before = await store.find(session, run_id)
-    confirming_run = await store.confirmation_of(session, run_id) if before is not None else None
-    measured_again = confirming_run is not None and confirming_run.state == RunState.FINISHED
-    if confirming_run is not None and not measured_again and confirming_run.created_at > waited_since:
+    rows = await look_store.of_runs(session, [run_id])
+    if any(measuring.state != RunState.FINISHED and look.waits_until > now for look, measuring in rows):
         return None
+    before = await store.find(session, run_id)
     project = await session.get_one(Project, run.project_id)
-    base, because = await _base(session, run, project, before)
+    base_run, because = await _base(session, run, project, before)
+    base = None
+    if base_run is not None:
+        base = await results.result_set(session, base_run, label=_base_label(run, project, base_run))
     head = await results.result_set(session, run)
+    looks = tuple([await _taken(session, look, measuring, now) for look, measuring in rows])
+    gate = GateSpec.from_json(run.gate)
     return Case(
         run=run,
         project=project,
         hosts=tuple(sorted((await result_store.hosts_of(session, run_id)).values())),
-        base_run_id=base.id if base else None,
-        base=await results.result_set(session, base, label=_base_label(run, project, base)) if base else None,
+        base_run_id=base_run.id if base_run is not None else None,
+        base=base,
         head=head,
-        policy=await _policy(policy),
-        history=await _noise(session, run, project, [series.key for series in head.series]) if base else {},
+        rules=await _rules(policy),
+        # A single look at suspects alone decides everything by itself, so that it has the whole error.
+        spending=Spending(error=1 - policy.confidence, looks=1 + gate.further_looks if gate.sequential else 1),
+        history=await _noise(session, run, project, [series.key for series in head.series]) if base_run else {},
         no_base_because=because,
-        suspected=_suspected(before),
-        confirming_run=confirming_run,
-        confirming=await results.result_set(session, confirming_run) if confirming_run and measured_again else None,
         second=before is not None,
+        looks=looks,
+        left_out=frozenset(_keys(rows[-1][0].left_out)) if rows else frozenset(),
+        looks_since=rows[0][0].created_at if rows else None,
     )
 
 
 async def _base(
     session: AsyncSession, run: Run, project: Project, before: ComparisonRow | None
 ) -> tuple[Run | None, str]:
-    """The run to compare with, the same at both looks; and, when a person asked for one that is not there, why not."""
+    """The run to compare with, the same at all looks; and, when a person asked for one that is not there, why not."""
     if before is not None:
         return (await session.get(Run, before.base_run_id) if before.base_run_id is not None else None), ""
     try:
@@ -92,9 +148,9 @@ def _base_label(run: Run, project: Project, base: Run) -> str:
     return label(wanted or f"branch:{baselines.base_branch(run, project)}", base)
 
 
-async def _policy(usual: Policy) -> Policy:
-    """The limits that apply to this run."""
-    return usual
+async def _rules(usual: Policy) -> Rules:
+    """The limits that apply to each series of this run."""
+    return Usual(policy=usual)
 
 
 async def _noise(
@@ -105,9 +161,52 @@ async def _noise(
     return await results.history(session, run, branches, keys)
 
 
-def _suspected(before: ComparisonRow | None) -> tuple[SeriesKey, ...]:
-    """Series that the first look called regressed; what it stored says which."""
-    if before is None:
-        return ()
-    regressed = (entry for entry in before.content.get("entries", ()) if entry.get("verdict") == "VERDICT_REGRESSED")
-    return tuple(key_of_entry(entry) for entry in regressed)
+async def _taken(session: AsyncSession, look: LookRow, measuring: Run, now: datetime) -> TakenLook:
+    """What a look gave, as far as it was measured when it was no longer waited for."""
+    why = _why_nothing(look, measuring, now)
+    done = measuring.state == RunState.FINISHED
+    empty = ResultSet(label=run_name(measuring.id), run=run_name(measuring.id))
+    head = await results.result_set(session, measuring, arm="b" if look.interleaved else "") if done else empty
+    if look.interleaved:
+        base = await results.result_set(session, measuring, arm="a") if done else empty
+    else:
+        base_run = await session.get(Run, look.base_run_id) if look.base_run_id is not None else None
+        base = await results.result_set(session, base_run) if base_run is not None else empty
+    return TakenLook(
+        measured=Look(
+            number=look.number,
+            base=base,
+            head=head,
+            asked=frozenset(_keys(look.asked)),
+            interleaved=look.interleaved,
+            why_nothing="" if head.series else why,
+        ),
+        measuring=measuring,
+    )
+
+
+def columns(key: SeriesKey) -> list[str]:
+    """A series as it is kept with a look."""
+    return [key.case_id, key.mode, key.metric, key.device]
+
+
+def _keys(kept: Sequence[Sequence[str]]) -> list[SeriesKey]:
+    return [SeriesKey(case_id=item[0], mode=item[1], metric=item[2], device=item[3]) for item in kept]
+
+
+def _why_nothing(look: LookRow, measuring: Run, now: datetime) -> str:
+    name = run_name(measuring.id)
+    if measuring.state != RunState.FINISHED:
+        seconds = (min(now, look.waits_until) - look.created_at).total_seconds()
+        return f"{name} was not measured within {seconds:.0f} s."
+    if measuring.outcome != Outcome.OK:
+        return f"{name} ended with {measuring.outcome}: {measuring.reason or 'no reason was given'}."
+    return ""
+
+
+def budget_left(run: Run, since: datetime | None, now: datetime) -> float | None:
+    """Seconds that further looks may still take; none when there is no bound. It runs from the first of them on."""
+    budget = GateSpec.from_json(run.gate).budget_seconds
+    if budget is None or since is None:
+        return budget
+    return (since + timedelta(seconds=budget) - now).total_seconds()

@@ -209,21 +209,70 @@ class Revision:
         return {name: value for name, value in values.items() if value}
 
 
+MOST_LOOKS = 10
+"""More further looks than this spend the error in steps too small to decide anything."""
+
+LOOKS_WITHIN_BUDGET = 3
+"""Further looks at most where a budget was given and their number was not."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSpec:
-    """How a run is judged; `baseline` empty means the head of the base branch."""
+    """How a run is judged; `baseline` empty means the head of the base branch.
+
+    `looks` 0 leaves their number to the server: one further look at what is suspected, or as many at everything
+    undecided as the budget allows.
+    """
 
     baseline: str = ""
     confirm: bool = True
+    looks: int = 0
+    budget_seconds: float | None = None
+
+    @property
+    def sequential(self) -> bool:
+        """Whether everything undecided is measured again, and not only what is suspected."""
+        return self.confirm and (self.looks > 0 or self.budget_seconds is not None)
+
+    @property
+    def further_looks(self) -> int:
+        """How many looks may follow the first one."""
+        if not self.confirm:
+            return 0
+        return self.looks or (1 if self.budget_seconds is None else LOOKS_WITHIN_BUDGET)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The gate that `to_json` or protobuf's JSON mapping wrote."""
-        return cls(baseline=data.get("baseline", ""), confirm=data.get("confirm", True))
+        return cls(
+            baseline=data.get("baseline", ""),
+            confirm=data.get("confirm", True),
+            looks=int(data.get("looks", 0)),
+            budget_seconds=_seconds(data.get("budget")),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The gate in protobuf's JSON mapping with the original field names."""
-        return {"confirm": self.confirm} | ({"baseline": self.baseline} if self.baseline else {})
+        data: dict[str, Any] = {
+            "baseline": self.baseline,
+            "looks": self.looks,
+            "budget": _duration(self.budget_seconds),
+        }
+        return {"confirm": self.confirm} | {name: value for name, value in data.items() if value}
+
+    def validate(self) -> None:
+        """Check that the options fit together.
+
+        Raises:
+            InvalidArgumentError: names the field, its value and what would be right.
+        """
+        if not 0 <= self.looks <= MOST_LOOKS:
+            raise invalid_field("gate.looks", self.looks, f"give 1 to {MOST_LOOKS} further looks, or leave it out")
+        if self.budget_seconds is not None and not self.budget_seconds > 0:
+            raise invalid_field("gate.budget", self.budget_seconds, "give a time above zero, such as 1200s")
+        if not self.confirm and (self.looks or self.budget_seconds is not None):
+            name, value = ("gate.looks", self.looks) if self.looks else ("gate.budget", self.budget_seconds)
+            raise invalid_field(name, value, "nothing is measured again while gate.confirm is false; leave one out")
 
 
 def _check_patterns(name: str, patterns: tuple[str, ...]) -> None:

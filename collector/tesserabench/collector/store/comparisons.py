@@ -7,8 +7,9 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
+from tesserabench.collector.store.look_tables import Look
 from tesserabench.collector.store.tables import Comparison, Run
-from tesserabench.collector.store.words import RunState, TriggerKind
+from tesserabench.collector.store.words import RunState
 
 
 async def find(session: AsyncSession, run_id: int) -> Comparison | None:
@@ -26,19 +27,17 @@ async def put(
     await session.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=values))
 
 
-async def claim(
-    session: AsyncSession, *, now: datetime, until: datetime, confirming_since: datetime, limit: int
-) -> list[int]:
+async def claim(session: AsyncSession, *, now: datetime, until: datetime, limit: int) -> list[int]:
     """Take up to `limit` runs to judge, oldest first, and keep other replicas off them until `until`.
 
-    A run whose confirmation is still being measured is left alone, unless that was asked for before `confirming_since`.
+    A run with a look that is still being measured is left alone, as long as that look is waited for.
     """
-    child = aliased(Run)
-    waiting = select(child.id).where(
-        child.parent_id == Run.id,
-        child.trigger == TriggerKind.CONFIRMATION.value,
-        child.state != RunState.FINISHED.value,
-        child.created_at > confirming_since,
+    measuring = aliased(Run)
+    waiting = select(Look.run_id).where(
+        Look.run_id == Run.id,
+        Look.measuring_run_id == measuring.id,
+        measuring.state != RunState.FINISHED.value,
+        Look.waits_until > now,
     )
     statement = (
         select(Run)
@@ -61,10 +60,3 @@ async def put_back(session: AsyncSession, run_id: int, *, until: datetime) -> No
     """Leave a run alone until then, and let whoever comes first judge it afterwards."""
     waits = (Run.id == run_id, Run.state == RunState.JUDGING.value)
     await session.execute(update(Run).where(*waits).values(judged_until=until))
-
-
-async def confirmation_of(session: AsyncSession, run_id: int) -> Run | None:
-    """The run that is to confirm this one, as it is now."""
-    statement = select(Run).where(Run.parent_id == run_id, Run.trigger == TriggerKind.CONFIRMATION.value)
-    statement = statement.order_by(Run.id.desc()).limit(1).execution_options(populate_existing=True)
-    return await session.scalar(statement)

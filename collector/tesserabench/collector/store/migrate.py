@@ -19,7 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, exc, text
 from sqlalchemy.pool import NullPool
 from tesserabench.collector.errors import DatabaseSetupError
-from tesserabench.collector.store import history_tables  # noqa: F401 - so that the schema has them
+from tesserabench.collector.store import history_tables, look_tables  # noqa: F401 - so that the schema has them
 from tesserabench.collector.store.database import connection_parameters, translated_errors
 from tesserabench.collector.store.partitions import PARTITIONED, partition_statements
 from tesserabench.collector.store.tables import Table

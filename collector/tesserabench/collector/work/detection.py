@@ -68,7 +68,6 @@ class Detector:
                 session,
                 now=now,
                 until=now + timedelta(seconds=self._pace.claim_seconds),
-                confirming_since=judging.confirming_since(self._judging, now),
                 limit=_BATCH,
             )
         for run_id in waiting:

@@ -1,0 +1,236 @@
+"""Looks that follow the first one: asked for as runs of their own, waited for, and told of while they are measured.
+
+A look is the judged run's specification with the undecided cases alone, in fresh processes, in another order, on a
+host that `look_hosts` chooses. Where the base's code is at hand, both sides are measured in turns in the same
+processes.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.analysis.results import SeriesKey
+from tesserabench.collector.core import look_hosts, look_plan, runs
+from tesserabench.collector.core.actors import COLLECTOR
+from tesserabench.collector.core.judging_case import Case, budget_left, columns
+from tesserabench.collector.core.look_hosts import Place
+from tesserabench.collector.core.look_plan import Costs, LookPlan, Question
+from tesserabench.collector.core.spec import DuetSpec, GateSpec, HostSelector, RunSpec
+from tesserabench.collector.errors import CollectorError
+from tesserabench.collector.store import looks as store
+from tesserabench.collector.store.look_tables import Look
+from tesserabench.collector.store.tables import Run
+from tesserabench.collector.store.words import TriggerKind
+from tesserabench.wire.names import run_name
+
+_PRIORITY_GAIN = 10
+_HIGHEST_PRIORITY = 100
+_CHANGED_LABEL = "git.changed"
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a look is waited for."""
+
+    deadline_seconds: float
+    """Latest start of its run."""
+    limit_seconds: float
+    """Latest end; afterwards the run is judged without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be looked at again."""
+
+    questions: Sequence[Question]
+    along: Sequence[SeriesKey]
+    """Series that are judged again too when their case is measured."""
+    patience: Patience
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What came of wanting another look."""
+
+    look: Look | None
+    why_not: str = ""
+    """Why there is none, as a sentence."""
+
+
+async def ask(session: AsyncSession, case: Case, wanted: Wanted) -> Asked:
+    """Ask for the next look at a run; the same one again when it was asked for before."""
+    gate = GateSpec.from_json(case.run.gate)
+    taken = len(case.looks)
+    if taken >= gate.further_looks:
+        return Asked(look=None, why_not=_enough(taken) if gate.sequential else "")
+    left = budget_left(case.run, case.looks_since, wanted.now)
+    if left is not None and left <= 0:
+        return Asked(look=None, why_not=f"The budget of {duration(gate.budget_seconds or 0)} is used up.")
+    in_turns = gate.sequential and await base_at_hand(session, case)
+    startup, seconds = await store.case_seconds(session, case.run.id)
+    plan = look_plan.plan(
+        wanted.questions,
+        Costs(startup_seconds=startup, case_seconds=seconds, sides=look_plan.SIDES_IN_TURNS if in_turns else 1),
+        usual_launches=RunSpec.from_json(case.run.spec).trials,
+        fewest_launches=look_plan.FEWEST_IN_TURNS if in_turns else look_plan.FEWEST_LAUNCHES,
+        seconds_left=left,
+    )
+    if plan is None:
+        return Asked(look=None, why_not=f"{duration(left or 0)} of the budget is left, too little for another look.")
+    place = await _place(session, case, plan, wanted, in_turns=in_turns)
+    return await _asked(session, case, wanted, _Next(plan=plan, place=place, in_turns=in_turns, left=left))
+
+
+async def _place(session: AsyncSession, case: Case, plan: LookPlan, wanted: Wanted, *, in_turns: bool) -> Place:
+    if not GateSpec.from_json(case.run.gate).sequential:
+        base = None if case.base_run_id is None else await session.get_one(Run, case.base_run_id)
+        return Place(hosts=case.hosts, base=base)
+    devices = {question.key.device for question in wanted.questions if question.key.case_id in plan.cases}
+    about = look_hosts.About(devices=frozenset(devices), cases=frozenset(plan.cases), in_turns=in_turns)
+    return await look_hosts.choose(session, case, about, wanted.now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Next:
+    """The look that is to be asked for."""
+
+    plan: LookPlan
+    place: Place
+    in_turns: bool
+    left: float | None
+
+    def waits_seconds(self, patience: Patience) -> float:
+        """How long it is waited for."""
+        return patience.limit_seconds if self.left is None else min(patience.limit_seconds, self.left)
+
+
+async def _asked(session: AsyncSession, case: Case, wanted: Wanted, look: _Next) -> Asked:
+    number, now = len(case.looks) + 2, wanted.now
+    seconds = look.waits_seconds(wanted.patience)
+    request = replace(
+        runs.repeated(case.run, case.project.name),
+        spec=look_spec(RunSpec.from_json(case.run.spec), look.plan, look.place.hosts, in_turns=look.in_turns),
+        gate=GateSpec(confirm=False),
+        priority=min(_HIGHEST_PRIORITY, case.run.priority + _PRIORITY_GAIN),
+        deadline_at=now + timedelta(seconds=min(wanted.patience.deadline_seconds, seconds)),
+        trigger=TriggerKind.CONFIRMATION,
+        request_id=f"look {number} at {run_name(case.run.id)}",
+    )
+    try:
+        async with session.begin_nested():
+            measuring = await runs.create(session, request, actor=COLLECTOR, now=now)
+    except CollectorError as error:
+        _log.warning("look.refused", run=case.run.id, number=number, why=error.message)
+        return Asked(look=None, why_not="Another look could not be asked for.")
+    row = _row(case, wanted, look, measuring.id)
+    row.number, row.waits_until, row.created_at = number, now + timedelta(seconds=seconds), now
+    session.add(row)
+    await session.flush()
+    _log.info("look.asked", run=case.run.id, number=number, measuring=measuring.id, hosts=row.hosts)
+    return Asked(look=row)
+
+
+def _row(case: Case, wanted: Wanted, look: _Next, measuring_run_id: int) -> Look:
+    cases = set(look.plan.cases)
+    keys = {*(question.key for question in wanted.questions), *wanted.along}
+    asked = sorted(key for key in keys if key.case_id in cases)
+    return Look(
+        run_id=case.run.id,
+        measuring_run_id=measuring_run_id,
+        base_run_id=look.place.base.id if look.place.base is not None else None,
+        interleaved=look.in_turns,
+        hosts=list(look.place.hosts),
+        launches=look.plan.launches,
+        asked=[columns(key) for key in asked],
+        left_out=[columns(question.key) for question in wanted.questions if question.key.case_id not in cases],
+        expected_seconds=look.plan.expected_seconds or None,
+    )
+
+
+def look_spec(spec: RunSpec, plan: LookPlan, hosts: Sequence[str], *, in_turns: bool) -> RunSpec:
+    """What a look measures: some cases of a run, with another order and in fresh processes.
+
+    Where there are more cases than a run takes patterns for, the patterns of the run stay.
+    """
+    few = len(plan.cases) < look_plan.MOST_CASES
+    return replace(
+        spec,
+        include=tuple(f"^{re.escape(case)}$" for case in plan.cases) if few else spec.include,
+        exclude=() if few else spec.exclude,
+        trials=plan.launches,
+        seed=0,
+        selector=HostSelector(hosts=tuple(hosts), count=max(1, len(hosts))),
+        duet=DuetSpec() if in_turns else None,
+        determinism_launches=0,
+    )
+
+
+async def base_at_hand(session: AsyncSession, case: Case) -> bool:
+    """Whether a host that measures the judged run can measure its base too.
+
+    Hosts measure what is installed on them, and a commit is what a run says of it: the base's code is at hand when
+    both runs say the same commit, without changes beside it. What they differ by is then the slow-down of a drill,
+    or nothing but the hour and the machine.
+    """
+    base = await session.get(Run, case.base_run_id) if case.base_run_id is not None else None
+    return base is not None and same_code(case.run, base) and RunSpec.from_json(case.run.spec).mode != "sustained"
+
+
+def same_code(head: Run, base: Run) -> bool:
+    """Whether two runs measured the same code with the same settings, drills apart."""
+    same = bool(head.commit) and head.commit == base.commit and head.repository == base.repository
+    changed = any(_CHANGED_LABEL in run.labels for run in (head, base))
+    return same and not changed and not base.drill and _settings(head) == _settings(base)
+
+
+def _settings(run: Run) -> tuple[object, ...]:
+    spec = RunSpec.from_json(run.spec)
+    return spec.suite, spec.overrides, spec.mode, spec.device_kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookView:
+    """A look with the run that measures it."""
+
+    look: Look
+    measuring: Run
+
+
+async def views(session: AsyncSession, run_ids: Sequence[int]) -> dict[int, list[LookView]]:
+    """The looks at some runs by number."""
+    found: dict[int, list[LookView]] = {}
+    for look, measuring in await store.of_runs(session, run_ids):
+        found.setdefault(look.run_id, []).append(LookView(look=look, measuring=measuring))
+    return found
+
+
+def progress(run: Run, looks: Sequence[LookView], now: datetime) -> str:
+    """What is being measured again: `3 undecided results, look 2 of 3, 6 of 20 minutes used`."""
+    gate = GateSpec.from_json(run.gate)
+    last = looks[-1].look
+    parts = [f"look {last.number} of {gate.further_looks + 1}"]
+    if gate.budget_seconds is not None:
+        used = min(gate.budget_seconds, max(0.0, (now - looks[0].look.created_at).total_seconds()))
+        parts.append(f"{_of(used, gate.budget_seconds)} used")
+    return ", ".join(parts)
+
+
+def _of(used: float, whole: float) -> str:
+    """`6 of 20 minutes`, in the unit of the whole."""
+    unit, name = (60.0, "minutes") if whole >= 120 else (1.0, "seconds")
+    return f"{used / unit:.0f} of {whole / unit:.0f} {name}"
+
+
+def duration(seconds: float) -> str:
+    """A time in words, in minutes from two on."""
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def _enough(taken: int) -> str:
+    return f"{taken} further look{'' if taken == 1 else 's'} did not settle it, and no more were asked for."

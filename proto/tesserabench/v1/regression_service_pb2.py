@@ -22,38 +22,70 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tesserabench.v1 import comparison_pb2 as tesserabench_dot_v1_dot_comparison__pb2
+from tesserabench.v1 import false_alarms_pb2 as tesserabench_dot_v1_dot_false__alarms__pb2
 from tesserabench.v1 import run_pb2 as tesserabench_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tesserabench/v1/regression_service.proto\x12\x0ftesserabench.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tesserabench/v1/comparison.proto\x1a\x19tesserabench/v1/run.proto\"\xb1\x01\n\x0fRegressionEvent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .tesserabench.v1.RegressionState\x12%\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32\x16.tesserabench.v1.Actor\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\x12\x0b\n\x03run\x18\x05 \x01(\t\"\xa9\x03\n\nRegression\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .tesserabench.v1.RegressionState\x12+\n\x08severity\x18\x04 \x01(\x0e\x32\x19.tesserabench.v1.Severity\x12\x32\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .tesserabench.v1.ComparisonEntry\x12\x0b\n\x03run\x18\x06 \x01(\t\x12+\n\x08revision\x18\x07 \x01(\x0b\x32\x19.tesserabench.v1.Revision\x12\r\n\x05owner\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x06\x65vents\x18\x0b \x03(\x0b\x32 .tesserabench.v1.RegressionEvent\x12\r\n\x05\x64rill\x18\x0c \x01(\x08\"\xcf\x01\n\x16ListRegressionsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x30\n\x06states\x18\x02 \x03(\x0e\x32 .tesserabench.v1.RegressionState\x12/\n\x0cmin_severity\x18\x03 \x01(\x0e\x32\x19.tesserabench.v1.Severity\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x0b\n\x03run\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\r\x12\x12\n\npage_token\x18\x07 \x01(\t\"d\n\x17ListRegressionsResponse\x12\x30\n\x0bregressions\x18\x01 \x03(\x0b\x32\x1b.tesserabench.v1.Regression\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x1c\x41\x63knowledgeRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\"8\n\x17IgnoreRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\"9\n\x18ResolveRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\"8\n\x17ReopenRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t*\xd3\x01\n\x0fRegressionState\x12 \n\x1cREGRESSION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aREGRESSION_STATE_SUSPECTED\x10\x01\x12\x1e\n\x1aREGRESSION_STATE_CONFIRMED\x10\x02\x12!\n\x1dREGRESSION_STATE_ACKNOWLEDGED\x10\x03\x12\x1c\n\x18REGRESSION_STATE_IGNORED\x10\x04\x12\x1d\n\x19REGRESSION_STATE_RESOLVED\x10\x05\x32\xc6\x04\n\x11RegressionService\x12\x64\n\x0fListRegressions\x12\'.tesserabench.v1.ListRegressionsRequest\x1a(.tesserabench.v1.ListRegressionsResponse\x12S\n\rGetRegression\x12%.tesserabench.v1.GetRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12\x63\n\x15\x41\x63knowledgeRegression\x12-.tesserabench.v1.AcknowledgeRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12Y\n\x10IgnoreRegression\x12(.tesserabench.v1.IgnoreRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12[\n\x11ResolveRegression\x12).tesserabench.v1.ResolveRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12Y\n\x10ReopenRegression\x12(.tesserabench.v1.ReopenRegressionRequest\x1a\x1b.tesserabench.v1.Regressionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tesserabench/v1/regression_service.proto\x12\x0ftesserabench.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a tesserabench/v1/comparison.proto\x1a\"tesserabench/v1/false_alarms.proto\x1a\x19tesserabench/v1/run.proto\"\xb1\x01\n\x0fRegressionEvent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .tesserabench.v1.RegressionState\x12%\n\x05\x61\x63tor\x18\x03 \x01(\x0b\x32\x16.tesserabench.v1.Actor\x12\x0f\n\x07\x63omment\x18\x04 \x01(\t\x12\x0b\n\x03run\x18\x05 \x01(\t\"\xc1\x01\n\x10RegressionMember\x12\x32\n\x08\x65vidence\x18\x01 \x01(\x0b\x32 .tesserabench.v1.ComparisonEntry\x12\x0e\n\x06\x63hange\x18\x02 \x01(\x01\x12+\n\x08severity\x18\x03 \x01(\x0e\x32\x19.tesserabench.v1.Severity\x12\x0b\n\x03run\x18\x04 \x01(\t\x12/\n\x0breturn_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\x0b\x43ommitRange\x12\x15\n\rlast_good_run\x18\x01 \x01(\t\x12\x18\n\x10last_good_commit\x18\x02 \x01(\t\x12\x15\n\rfirst_bad_run\x18\x03 \x01(\t\x12\x18\n\x10\x66irst_bad_commit\x18\x04 \x01(\t\x12\x0f\n\x07\x63ommits\x18\x05 \x03(\t\x12\x14\n\x0cruns_between\x18\x06 \x01(\r\"O\n\x11\x45nvironmentChange\x12\x0c\n\x04\x66\x61\x63t\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05hosts\x18\x04 \x03(\t\"\xeb\x01\n\x0b\x41ttribution\x12)\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x1a.tesserabench.v1.CauseKind\x12\x17\n\nconfidence\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x65vidence\x18\x03 \x03(\t\x12-\n\x07\x63ommits\x18\x04 \x01(\x0b\x32\x1c.tesserabench.v1.CommitRange\x12\x37\n\x0b\x65nvironment\x18\x05 \x03(\x0b\x32\".tesserabench.v1.EnvironmentChange\x12\x0f\n\x07missing\x18\x06 \x01(\tB\r\n\x0b_confidence\"\xf3\x07\n\nRegression\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .tesserabench.v1.RegressionState\x12+\n\x08severity\x18\x04 \x01(\x0e\x32\x19.tesserabench.v1.Severity\x12\x32\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .tesserabench.v1.ComparisonEntry\x12\x0b\n\x03run\x18\x06 \x01(\t\x12+\n\x08revision\x18\x07 \x01(\x0b\x32\x19.tesserabench.v1.Revision\x12\r\n\x05owner\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x06\x65vents\x18\x0b \x03(\x0b\x32 .tesserabench.v1.RegressionEvent\x12\r\n\x05\x64rill\x18\x0c \x01(\x08\x12*\n\x04kind\x18\r \x01(\x0e\x32\x1c.tesserabench.v1.FindingKind\x12\x0f\n\x07subject\x18\x0e \x01(\t\x12\x0f\n\x07summary\x18\x0f \x01(\t\x12)\n\x05\x63\x61use\x18\x10 \x01(\x0e\x32\x1a.tesserabench.v1.CauseKind\x12\x31\n\x0b\x61ttribution\x18\x11 \x01(\x0b\x32\x1c.tesserabench.v1.Attribution\x12\x32\n\x07members\x18\x12 \x03(\x0b\x32!.tesserabench.v1.RegressionMember\x12\x14\n\x0cmember_count\x18\x13 \x01(\r\x12\x13\n\x06\x63hange\x18\x14 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x62\x61se_run\x18\x15 \x01(\t\x12\x16\n\x0e\x63onfirming_run\x18\x16 \x01(\t\x12\x30\n\x0cignore_until\x18\x17 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x64uplicate_of\x18\x18 \x01(\t\x12\x15\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x19 \x01(\x08H\x01\x88\x01\x01\x12\x13\n\x0b\x66\x65\x65\x64\x62\x61\x63k_by\x18\x1a \x01(\t\x12\x0e\n\x06policy\x18\x1b \x01(\t\x12/\n\x0btriage_time\x18\x1c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\treproduce\x18\x1d \x01(\t\x12\r\n\x05suite\x18\x1e \x01(\t\x12\x14\n\x0c\x64\x65vice_model\x18\x1f \x01(\t\x12\x0e\n\x06\x62ranch\x18  \x01(\tB\t\n\x07_changeB\x0b\n\t_feedback\"\xc8\x02\n\x16ListRegressionsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x30\n\x06states\x18\x02 \x03(\x0e\x32 .tesserabench.v1.RegressionState\x12/\n\x0cmin_severity\x18\x03 \x01(\x0e\x32\x19.tesserabench.v1.Severity\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x0b\n\x03run\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\r\x12\x12\n\npage_token\x18\x07 \x01(\t\x12+\n\x05kinds\x18\x08 \x03(\x0e\x32\x1c.tesserabench.v1.FindingKind\x12*\n\x06\x63\x61uses\x18\t \x03(\x0e\x32\x1a.tesserabench.v1.CauseKind\x12\r\n\x05owner\x18\n \x01(\t\x12\x0f\n\x07subject\x18\x0b \x01(\t\"d\n\x17ListRegressionsResponse\x12\x30\n\x0bregressions\x18\x01 \x03(\x0b\x32\x1b.tesserabench.v1.Regression\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x1c\x41\x63knowledgeRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\"c\n\x17IgnoreRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x17\x41ssignRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\"\x80\x01\n\x18ResolveRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\x12/\n\nresolution\x18\x03 \x01(\x0e\x32\x1b.tesserabench.v1.Resolution\x12\x14\n\x0c\x64uplicate_of\x18\x04 \x01(\t\"8\n\x17\x41\x63\x63\x65ptRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\"9\n\x18\x43ommentRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\"M\n\x1dGiveRegressionFeedbackRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05right\x18\x02 \x01(\x08\x12\x0f\n\x07\x63omment\x18\x03 \x01(\t\"8\n\x17ReopenRegressionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63omment\x18\x02 \x01(\t\"U\n\x17GetDetectorScoreRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8c\x01\n\rDetectorScore\x12/\n\x04rows\x18\x01 \x03(\x0b\x32!.tesserabench.v1.DetectorScoreRow\x12:\n\x11\x66\x61lse_alarm_rates\x18\x02 \x03(\x0b\x32\x1f.tesserabench.v1.FalseAlarmRate\x12\x0e\n\x06remark\x18\x03 \x01(\t\"\xd7\x03\n\x10\x44\x65tectorScoreRow\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x12\n\nhost_class\x18\x02 \x01(\t\x12*\n\x04kind\x18\x03 \x01(\x0e\x32\x1c.tesserabench.v1.FindingKind\x12\x10\n\x08\x66indings\x18\x04 \x01(\r\x12\r\n\x05right\x18\x05 \x01(\r\x12\r\n\x05wrong\x18\x06 \x01(\r\x12\x16\n\tprecision\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rprecision_low\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0eprecision_high\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x41\n\x08outcomes\x18\n \x03(\x0b\x32/.tesserabench.v1.DetectorScoreRow.OutcomesEntry\x12\x38\n\x15median_time_to_triage\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tuntriaged\x18\x0c \x01(\r\x1a/\n\rOutcomesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x42\x0c\n\n_precisionB\x10\n\x0e_precision_lowB\x11\n\x0f_precision_high*\xd5\x03\n\x0fRegressionState\x12 \n\x1cREGRESSION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aREGRESSION_STATE_SUSPECTED\x10\x01\x12\x1e\n\x1aREGRESSION_STATE_CONFIRMED\x10\x02\x12!\n\x1dREGRESSION_STATE_ACKNOWLEDGED\x10\x03\x12\x1c\n\x18REGRESSION_STATE_IGNORED\x10\x04\x12\x1d\n\x19REGRESSION_STATE_RESOLVED\x10\x05\x12\x1d\n\x19REGRESSION_STATE_ASSIGNED\x10\x06\x12\x1a\n\x16REGRESSION_STATE_FIXED\x10\x07\x12\x1d\n\x19REGRESSION_STATE_VERIFIED\x10\x08\x12\x1d\n\x19REGRESSION_STATE_WONT_FIX\x10\t\x12#\n\x1fREGRESSION_STATE_FALSE_POSITIVE\x10\n\x12#\n\x1fREGRESSION_STATE_INFRASTRUCTURE\x10\x0b\x12\x1e\n\x1aREGRESSION_STATE_DUPLICATE\x10\x0c\x12\x1d\n\x19REGRESSION_STATE_ACCEPTED\x10\r*\x85\x01\n\x0b\x46indingKind\x12\x1c\n\x18\x46INDING_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x46INDING_KIND_REGRESSION\x10\x01\x12\x1c\n\x18\x46INDING_KIND_SLOW_DEVICE\x10\x02\x12\x1d\n\x19\x46INDING_KIND_MISSING_DATA\x10\x03*\xaf\x01\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x14\n\x10RESOLUTION_FIXED\x10\x01\x12\x17\n\x13RESOLUTION_WONT_FIX\x10\x02\x12\x1d\n\x19RESOLUTION_FALSE_POSITIVE\x10\x03\x12\x1d\n\x19RESOLUTION_INFRASTRUCTURE\x10\x04\x12\x18\n\x14RESOLUTION_DUPLICATE\x10\x05\x32\x9e\x08\n\x11RegressionService\x12\x64\n\x0fListRegressions\x12\'.tesserabench.v1.ListRegressionsRequest\x1a(.tesserabench.v1.ListRegressionsResponse\x12S\n\rGetRegression\x12%.tesserabench.v1.GetRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12\x63\n\x15\x41\x63knowledgeRegression\x12-.tesserabench.v1.AcknowledgeRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12Y\n\x10\x41ssignRegression\x12(.tesserabench.v1.AssignRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12Y\n\x10IgnoreRegression\x12(.tesserabench.v1.IgnoreRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12[\n\x11ResolveRegression\x12).tesserabench.v1.ResolveRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12Y\n\x10\x41\x63\x63\x65ptRegression\x12(.tesserabench.v1.AcceptRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12[\n\x11\x43ommentRegression\x12).tesserabench.v1.CommentRegressionRequest\x1a\x1b.tesserabench.v1.Regression\x12\x65\n\x16GiveRegressionFeedback\x12..tesserabench.v1.GiveRegressionFeedbackRequest\x1a\x1b.tesserabench.v1.Regression\x12\\\n\x10GetDetectorScore\x12(.tesserabench.v1.GetDetectorScoreRequest\x1a\x1e.tesserabench.v1.DetectorScore\x12Y\n\x10ReopenRegression\x12(.tesserabench.v1.ReopenRegressionRequest\x1a\x1b.tesserabench.v1.Regressionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tesserabench.v1.regression_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REGRESSIONSTATE']._serialized_start=1367
-  _globals['_REGRESSIONSTATE']._serialized_end=1578
-  _globals['_REGRESSIONEVENT']._serialized_start=156
-  _globals['_REGRESSIONEVENT']._serialized_end=333
-  _globals['_REGRESSION']._serialized_start=336
-  _globals['_REGRESSION']._serialized_end=761
-  _globals['_LISTREGRESSIONSREQUEST']._serialized_start=764
-  _globals['_LISTREGRESSIONSREQUEST']._serialized_end=971
-  _globals['_LISTREGRESSIONSRESPONSE']._serialized_start=973
-  _globals['_LISTREGRESSIONSRESPONSE']._serialized_end=1073
-  _globals['_GETREGRESSIONREQUEST']._serialized_start=1075
-  _globals['_GETREGRESSIONREQUEST']._serialized_end=1111
-  _globals['_ACKNOWLEDGEREGRESSIONREQUEST']._serialized_start=1113
-  _globals['_ACKNOWLEDGEREGRESSIONREQUEST']._serialized_end=1189
-  _globals['_IGNOREREGRESSIONREQUEST']._serialized_start=1191
-  _globals['_IGNOREREGRESSIONREQUEST']._serialized_end=1247
-  _globals['_RESOLVEREGRESSIONREQUEST']._serialized_start=1249
-  _globals['_RESOLVEREGRESSIONREQUEST']._serialized_end=1306
-  _globals['_REOPENREGRESSIONREQUEST']._serialized_start=1308
-  _globals['_REOPENREGRESSIONREQUEST']._serialized_end=1364
-  _globals['_REGRESSIONSERVICE']._serialized_start=1581
-  _globals['_REGRESSIONSERVICE']._serialized_end=2163
+  _globals['_DETECTORSCOREROW_OUTCOMESENTRY']._loaded_options = None
+  _globals['_DETECTORSCOREROW_OUTCOMESENTRY']._serialized_options = b'8\001'
+  _globals['_REGRESSIONSTATE']._serialized_start=3898
+  _globals['_REGRESSIONSTATE']._serialized_end=4367
+  _globals['_FINDINGKIND']._serialized_start=4370
+  _globals['_FINDINGKIND']._serialized_end=4503
+  _globals['_RESOLUTION']._serialized_start=4506
+  _globals['_RESOLUTION']._serialized_end=4681
+  _globals['_REGRESSIONEVENT']._serialized_start=224
+  _globals['_REGRESSIONEVENT']._serialized_end=401
+  _globals['_REGRESSIONMEMBER']._serialized_start=404
+  _globals['_REGRESSIONMEMBER']._serialized_end=597
+  _globals['_COMMITRANGE']._serialized_start=600
+  _globals['_COMMITRANGE']._serialized_end=750
+  _globals['_ENVIRONMENTCHANGE']._serialized_start=752
+  _globals['_ENVIRONMENTCHANGE']._serialized_end=831
+  _globals['_ATTRIBUTION']._serialized_start=834
+  _globals['_ATTRIBUTION']._serialized_end=1069
+  _globals['_REGRESSION']._serialized_start=1072
+  _globals['_REGRESSION']._serialized_end=2083
+  _globals['_LISTREGRESSIONSREQUEST']._serialized_start=2086
+  _globals['_LISTREGRESSIONSREQUEST']._serialized_end=2414
+  _globals['_LISTREGRESSIONSRESPONSE']._serialized_start=2416
+  _globals['_LISTREGRESSIONSRESPONSE']._serialized_end=2516
+  _globals['_GETREGRESSIONREQUEST']._serialized_start=2518
+  _globals['_GETREGRESSIONREQUEST']._serialized_end=2554
+  _globals['_ACKNOWLEDGEREGRESSIONREQUEST']._serialized_start=2556
+  _globals['_ACKNOWLEDGEREGRESSIONREQUEST']._serialized_end=2632
+  _globals['_IGNOREREGRESSIONREQUEST']._serialized_start=2634
+  _globals['_IGNOREREGRESSIONREQUEST']._serialized_end=2733
+  _globals['_ASSIGNREGRESSIONREQUEST']._serialized_start=2735
+  _globals['_ASSIGNREGRESSIONREQUEST']._serialized_end=2806
+  _globals['_RESOLVEREGRESSIONREQUEST']._serialized_start=2809
+  _globals['_RESOLVEREGRESSIONREQUEST']._serialized_end=2937
+  _globals['_ACCEPTREGRESSIONREQUEST']._serialized_start=2939
+  _globals['_ACCEPTREGRESSIONREQUEST']._serialized_end=2995
+  _globals['_COMMENTREGRESSIONREQUEST']._serialized_start=2997
+  _globals['_COMMENTREGRESSIONREQUEST']._serialized_end=3054
+  _globals['_GIVEREGRESSIONFEEDBACKREQUEST']._serialized_start=3056
+  _globals['_GIVEREGRESSIONFEEDBACKREQUEST']._serialized_end=3133
+  _globals['_REOPENREGRESSIONREQUEST']._serialized_start=3135
+  _globals['_REOPENREGRESSIONREQUEST']._serialized_end=3191
+  _globals['_GETDETECTORSCOREREQUEST']._serialized_start=3193
+  _globals['_GETDETECTORSCOREREQUEST']._serialized_end=3278
+  _globals['_DETECTORSCORE']._serialized_start=3281
+  _globals['_DETECTORSCORE']._serialized_end=3421
+  _globals['_DETECTORSCOREROW']._serialized_start=3424
+  _globals['_DETECTORSCOREROW']._serialized_end=3895
+  _globals['_DETECTORSCOREROW_OUTCOMESENTRY']._serialized_start=3797
+  _globals['_DETECTORSCOREROW_OUTCOMESENTRY']._serialized_end=3844
+  _globals['_REGRESSIONSERVICE']._serialized_start=4684
+  _globals['_REGRESSIONSERVICE']._serialized_end=5738
 # @@protoc_insertion_point(module_scope)

@@ -5,11 +5,13 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tesserabench.v1 import comparison_pb2 as _comparison_pb2
+from tesserabench.v1 import false_alarms_pb2 as _false_alarms_pb2
 from tesserabench.v1 import run_pb2 as _run_pb2
 import builtins as _builtins
 import sys
@@ -39,7 +41,23 @@ class _RegressionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Regre
     REGRESSION_STATE_IGNORED: _RegressionState.ValueType  # 4
     """Closed: somebody said that it does not matter."""
     REGRESSION_STATE_RESOLVED: _RegressionState.ValueType  # 5
-    """Closed: fixed, accepted or not reproduced."""
+    """Closed by the collector: not reproduced, withdrawn, or of a branch that went quiet."""
+    REGRESSION_STATE_ASSIGNED: _RegressionState.ValueType  # 6
+    """Somebody is to look after it."""
+    REGRESSION_STATE_FIXED: _RegressionState.ValueType  # 7
+    """A run is back at the level of before, or somebody says so; later runs have to verify it."""
+    REGRESSION_STATE_VERIFIED: _RegressionState.ValueType  # 8
+    """Closed: enough later runs show the level of before."""
+    REGRESSION_STATE_WONT_FIX: _RegressionState.ValueType  # 9
+    """Closed: real, and it stays."""
+    REGRESSION_STATE_FALSE_POSITIVE: _RegressionState.ValueType  # 10
+    """Closed: there was nothing."""
+    REGRESSION_STATE_INFRASTRUCTURE: _RegressionState.ValueType  # 11
+    """Closed: a machine was at fault."""
+    REGRESSION_STATE_DUPLICATE: _RegressionState.ValueType  # 12
+    """Closed: another finding is about the same."""
+    REGRESSION_STATE_ACCEPTED: _RegressionState.ValueType  # 13
+    """Closed: the new level is wanted."""
 
 class RegressionState(_RegressionState, metaclass=_RegressionStateEnumTypeWrapper):
     """Where a regression is in its life. docs/states/regression.md draws the machine."""
@@ -55,8 +73,88 @@ REGRESSION_STATE_ACKNOWLEDGED: RegressionState.ValueType  # 3
 REGRESSION_STATE_IGNORED: RegressionState.ValueType  # 4
 """Closed: somebody said that it does not matter."""
 REGRESSION_STATE_RESOLVED: RegressionState.ValueType  # 5
-"""Closed: fixed, accepted or not reproduced."""
+"""Closed by the collector: not reproduced, withdrawn, or of a branch that went quiet."""
+REGRESSION_STATE_ASSIGNED: RegressionState.ValueType  # 6
+"""Somebody is to look after it."""
+REGRESSION_STATE_FIXED: RegressionState.ValueType  # 7
+"""A run is back at the level of before, or somebody says so; later runs have to verify it."""
+REGRESSION_STATE_VERIFIED: RegressionState.ValueType  # 8
+"""Closed: enough later runs show the level of before."""
+REGRESSION_STATE_WONT_FIX: RegressionState.ValueType  # 9
+"""Closed: real, and it stays."""
+REGRESSION_STATE_FALSE_POSITIVE: RegressionState.ValueType  # 10
+"""Closed: there was nothing."""
+REGRESSION_STATE_INFRASTRUCTURE: RegressionState.ValueType  # 11
+"""Closed: a machine was at fault."""
+REGRESSION_STATE_DUPLICATE: RegressionState.ValueType  # 12
+"""Closed: another finding is about the same."""
+REGRESSION_STATE_ACCEPTED: RegressionState.ValueType  # 13
+"""Closed: the new level is wanted."""
 Global___RegressionState: _TypeAlias = RegressionState  # noqa: Y015
+
+class _FindingKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindingKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FindingKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINDING_KIND_UNSPECIFIED: _FindingKind.ValueType  # 0
+    """Never sent."""
+    FINDING_KIND_REGRESSION: _FindingKind.ValueType  # 1
+    """Results became worse."""
+    FINDING_KIND_SLOW_DEVICE: _FindingKind.ValueType  # 2
+    """A device is slower than its siblings."""
+    FINDING_KIND_MISSING_DATA: _FindingKind.ValueType  # 3
+    """A series or a schedule gives no results any more."""
+
+class FindingKind(_FindingKind, metaclass=_FindingKindEnumTypeWrapper):
+    """What a finding is about."""
+
+FINDING_KIND_UNSPECIFIED: FindingKind.ValueType  # 0
+"""Never sent."""
+FINDING_KIND_REGRESSION: FindingKind.ValueType  # 1
+"""Results became worse."""
+FINDING_KIND_SLOW_DEVICE: FindingKind.ValueType  # 2
+"""A device is slower than its siblings."""
+FINDING_KIND_MISSING_DATA: FindingKind.ValueType  # 3
+"""A series or a schedule gives no results any more."""
+Global___FindingKind: _TypeAlias = FindingKind  # noqa: Y015
+
+class _Resolution:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resolution.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESOLUTION_UNSPECIFIED: _Resolution.ValueType  # 0
+    """The same as fixed."""
+    RESOLUTION_FIXED: _Resolution.ValueType  # 1
+    """It is fixed; later runs have to verify it."""
+    RESOLUTION_WONT_FIX: _Resolution.ValueType  # 2
+    """It is real and stays."""
+    RESOLUTION_FALSE_POSITIVE: _Resolution.ValueType  # 3
+    """There is nothing: the detector was wrong."""
+    RESOLUTION_INFRASTRUCTURE: _Resolution.ValueType  # 4
+    """A machine was at fault."""
+    RESOLUTION_DUPLICATE: _Resolution.ValueType  # 5
+    """Another finding is about the same."""
+
+class Resolution(_Resolution, metaclass=_ResolutionEnumTypeWrapper):
+    """How a finding is answered."""
+
+RESOLUTION_UNSPECIFIED: Resolution.ValueType  # 0
+"""The same as fixed."""
+RESOLUTION_FIXED: Resolution.ValueType  # 1
+"""It is fixed; later runs have to verify it."""
+RESOLUTION_WONT_FIX: Resolution.ValueType  # 2
+"""It is real and stays."""
+RESOLUTION_FALSE_POSITIVE: Resolution.ValueType  # 3
+"""There is nothing: the detector was wrong."""
+RESOLUTION_INFRASTRUCTURE: Resolution.ValueType  # 4
+"""A machine was at fault."""
+RESOLUTION_DUPLICATE: Resolution.ValueType  # 5
+"""Another finding is about the same."""
+Global___Resolution: _TypeAlias = Resolution  # noqa: Y015
 
 @_typing.final
 class RegressionEvent(_message.Message):
@@ -101,8 +199,180 @@ class RegressionEvent(_message.Message):
 Global___RegressionEvent: _TypeAlias = RegressionEvent  # noqa: Y015
 
 @_typing.final
+class RegressionMember(_message.Message):
+    """A series that a finding is about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    RETURN_TIME_FIELD_NUMBER: _builtins.int
+    change: _builtins.float
+    """How much worse: 0.1 is 10 %."""
+    severity: _run_pb2.Severity.ValueType
+    """How bad."""
+    run: _builtins.str
+    """First run at the worse level: `runs/{run}`."""
+    @_builtins.property
+    def evidence(self) -> _comparison_pb2.ComparisonEntry:
+        """What shows it."""
+
+    @_builtins.property
+    def return_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was back at the level of before; unset as long as it is not."""
+
+    def __init__(
+        self,
+        *,
+        evidence: _comparison_pb2.ComparisonEntry | None = ...,
+        change: _builtins.float = ...,
+        severity: _run_pb2.Severity.ValueType = ...,
+        run: _builtins.str = ...,
+        return_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "return_time", b"return_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "evidence", b"evidence", "return_time", b"return_time", "run", b"run", "severity", b"severity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegressionMember: _TypeAlias = RegressionMember  # noqa: Y015
+
+@_typing.final
+class CommitRange(_message.Message):
+    """From the last run before the change to the first one after it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAST_GOOD_RUN_FIELD_NUMBER: _builtins.int
+    LAST_GOOD_COMMIT_FIELD_NUMBER: _builtins.int
+    FIRST_BAD_RUN_FIELD_NUMBER: _builtins.int
+    FIRST_BAD_COMMIT_FIELD_NUMBER: _builtins.int
+    COMMITS_FIELD_NUMBER: _builtins.int
+    RUNS_BETWEEN_FIELD_NUMBER: _builtins.int
+    last_good_run: _builtins.str
+    """Last run at the level of before: `runs/{run}`."""
+    last_good_commit: _builtins.str
+    """Its commit."""
+    first_bad_run: _builtins.str
+    """First run at the new level: `runs/{run}`."""
+    first_bad_commit: _builtins.str
+    """Its commit."""
+    runs_between: _builtins.int
+    """Runs in between that cannot tell on which side of the change they lie."""
+    @_builtins.property
+    def commits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Commits after the last good one that were measured up to the first bad one, oldest first, as far as they are known."""
+
+    def __init__(
+        self,
+        *,
+        last_good_run: _builtins.str = ...,
+        last_good_commit: _builtins.str = ...,
+        first_bad_run: _builtins.str = ...,
+        first_bad_commit: _builtins.str = ...,
+        commits: _abc.Iterable[_builtins.str] | None = ...,
+        runs_between: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commits", b"commits", "first_bad_commit", b"first_bad_commit", "first_bad_run", b"first_bad_run", "last_good_commit", b"last_good_commit", "last_good_run", b"last_good_run", "runs_between", b"runs_between"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommitRange: _TypeAlias = CommitRange  # noqa: Y015
+
+@_typing.final
+class EnvironmentChange(_message.Message):
+    """A fact of the environment that changed where the results did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACT_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    fact: _builtins.str
+    """Its name, such as `gpu.driver`."""
+    before: _builtins.str
+    """Before; empty when it was not known."""
+    after: _builtins.str
+    """After; empty when it is not known."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hosts on which it changed."""
+
+    def __init__(
+        self,
+        *,
+        fact: _builtins.str = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "fact", b"fact", "hosts", b"hosts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnvironmentChange: _TypeAlias = EnvironmentChange  # noqa: Y015
+
+@_typing.final
+class Attribution(_message.Message):
+    """Why a finding is thought to come from where it comes from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAUSE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    COMMITS_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    cause: _comparison_pb2.CauseKind.ValueType
+    """What it comes from."""
+    confidence: _builtins.float
+    """How sure that is, 0 to 1."""
+    missing: _builtins.str
+    """What would tell, when the cause is unknown."""
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sentences with their numbers."""
+
+    @_builtins.property
+    def commits(self) -> Global___CommitRange:
+        """Where the code changed."""
+
+    @_builtins.property
+    def environment(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnvironmentChange]:
+        """What changed of the environment."""
+
+    def __init__(
+        self,
+        *,
+        cause: _comparison_pb2.CauseKind.ValueType = ...,
+        confidence: _builtins.float | None = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
+        commits: Global___CommitRange | None = ...,
+        environment: _abc.Iterable[Global___EnvironmentChange] | None = ...,
+        missing: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "commits", b"commits", "confidence", b"confidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "cause", b"cause", "commits", b"commits", "confidence", b"confidence", "environment", b"environment", "evidence", b"evidence", "missing", b"missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+
+Global___Attribution: _TypeAlias = Attribution  # noqa: Y015
+
+@_typing.final
 class Regression(_message.Message):
-    """A series that became worse."""
+    """A finding: series that became worse for one cause, a device that is slow, or data that stopped."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -118,6 +388,26 @@ class Regression(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    BASE_RUN_FIELD_NUMBER: _builtins.int
+    CONFIRMING_RUN_FIELD_NUMBER: _builtins.int
+    IGNORE_UNTIL_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OF_FIELD_NUMBER: _builtins.int
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    FEEDBACK_BY_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    TRIAGE_TIME_FIELD_NUMBER: _builtins.int
+    REPRODUCE_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    DEVICE_MODEL_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`regressions/{regression}`."""
     project: _builtins.str
@@ -132,6 +422,38 @@ class Regression(_message.Message):
     """Who looks after it."""
     drill: _builtins.bool
     """It was planted with `drill` to try out the alarm."""
+    kind: Global___FindingKind.ValueType
+    """What it is about."""
+    subject: _builtins.str
+    """What a finding that is about no series is about: `devices/{uuid}`, `schedules/{schedule}`, `series/{series}`."""
+    summary: _builtins.str
+    """One sentence, of findings that no comparison explains."""
+    cause: _comparison_pb2.CauseKind.ValueType
+    """What it comes from."""
+    member_count: _builtins.int
+    """How many series show it."""
+    change: _builtins.float
+    """How much worse: 0.1 is 10 %; unset where nothing is compared."""
+    base_run: _builtins.str
+    """Run that it was compared with: `runs/{run}`."""
+    confirming_run: _builtins.str
+    """Run that measured it again: `runs/{run}`."""
+    duplicate_of: _builtins.str
+    """The finding that it is a duplicate of: `regressions/{regression}`."""
+    feedback: _builtins.bool
+    """Whether somebody said that the detector was right; unset when nobody said so."""
+    feedback_by: _builtins.str
+    """Who said so."""
+    policy: _builtins.str
+    """Policy that judged."""
+    reproduce: _builtins.str
+    """Command that measures it again."""
+    suite: _builtins.str
+    """Suite; empty when it is about none."""
+    device_model: _builtins.str
+    """Device model of GPUs, host for a CPU; empty when it is about none."""
+    branch: _builtins.str
+    """Branch that it was found on; empty for the default branch."""
     @_builtins.property
     def evidence(self) -> _comparison_pb2.ComparisonEntry:
         """The comparison that found it, or confirmed it last."""
@@ -152,6 +474,22 @@ class Regression(_message.Message):
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegressionEvent]:
         """Its history, oldest first; only in GetRegression."""
 
+    @_builtins.property
+    def attribution(self) -> Global___Attribution:
+        """Why; unset when it has not been looked for."""
+
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegressionMember]:
+        """The series that show it, worst first; only in GetRegression."""
+
+    @_builtins.property
+    def ignore_until(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is ignored; unset: for good, or not at all."""
+
+    @_builtins.property
+    def triage_time(self) -> _timestamp_pb2.Timestamp:
+        """When a person first did something about it."""
+
     def __init__(
         self,
         *,
@@ -167,12 +505,39 @@ class Regression(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         events: _abc.Iterable[Global___RegressionEvent] | None = ...,
         drill: _builtins.bool = ...,
+        kind: Global___FindingKind.ValueType = ...,
+        subject: _builtins.str = ...,
+        summary: _builtins.str = ...,
+        cause: _comparison_pb2.CauseKind.ValueType = ...,
+        attribution: Global___Attribution | None = ...,
+        members: _abc.Iterable[Global___RegressionMember] | None = ...,
+        member_count: _builtins.int = ...,
+        change: _builtins.float | None = ...,
+        base_run: _builtins.str = ...,
+        confirming_run: _builtins.str = ...,
+        ignore_until: _timestamp_pb2.Timestamp | None = ...,
+        duplicate_of: _builtins.str = ...,
+        feedback: _builtins.bool | None = ...,
+        feedback_by: _builtins.str = ...,
+        policy: _builtins.str = ...,
+        triage_time: _timestamp_pb2.Timestamp | None = ...,
+        reproduce: _builtins.str = ...,
+        suite: _builtins.str = ...,
+        device_model: _builtins.str = ...,
+        branch: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "evidence", b"evidence", "revision", b"revision", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_feedback", b"_feedback", "attribution", b"attribution", "change", b"change", "create_time", b"create_time", "evidence", b"evidence", "feedback", b"feedback", "ignore_until", b"ignore_until", "revision", b"revision", "triage_time", b"triage_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "drill", b"drill", "events", b"events", "evidence", b"evidence", "name", b"name", "owner", b"owner", "project", b"project", "revision", b"revision", "run", b"run", "severity", b"severity", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_feedback", b"_feedback", "attribution", b"attribution", "base_run", b"base_run", "branch", b"branch", "cause", b"cause", "change", b"change", "confirming_run", b"confirming_run", "create_time", b"create_time", "device_model", b"device_model", "drill", b"drill", "duplicate_of", b"duplicate_of", "events", b"events", "evidence", b"evidence", "feedback", b"feedback", "feedback_by", b"feedback_by", "ignore_until", b"ignore_until", "kind", b"kind", "member_count", b"member_count", "members", b"members", "name", b"name", "owner", b"owner", "policy", b"policy", "project", b"project", "reproduce", b"reproduce", "revision", b"revision", "run", b"run", "severity", b"severity", "state", b"state", "subject", b"subject", "suite", b"suite", "summary", b"summary", "triage_time", b"triage_time", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
+    _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
+    _WhichOneofReturnType__feedback: _TypeAlias = _typing.Literal["feedback"]  # noqa: Y015
+    _WhichOneofArgType__feedback: _TypeAlias = _typing.Literal["_feedback", b"_feedback"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change) -> _WhichOneofReturnType__change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__feedback) -> _WhichOneofReturnType__feedback | None: ...
 
 Global___Regression: _TypeAlias = Regression  # noqa: Y015
 
@@ -189,6 +554,10 @@ class ListRegressionsRequest(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    CAUSES_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     project: _builtins.str
     """Project; empty means all that the caller may see."""
     min_severity: _run_pb2.Severity.ValueType
@@ -201,9 +570,21 @@ class ListRegressionsRequest(_message.Message):
     """At most this many, 1 to 1000; 0 means 50."""
     page_token: _builtins.str
     """From the answer before."""
+    owner: _builtins.str
+    """Only those that this person looks after."""
+    subject: _builtins.str
+    """Only those about this: `devices/{uuid}`, `schedules/{schedule}`, `series/{series}`."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___RegressionState.ValueType]:
         """Only these states; empty means the open ones: suspected, confirmed, acknowledged."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___FindingKind.ValueType]:
+        """Only these kinds."""
+
+    @_builtins.property
+    def causes(self) -> _containers.RepeatedScalarFieldContainer[_comparison_pb2.CauseKind.ValueType]:
+        """Only these causes."""
 
     def __init__(
         self,
@@ -215,10 +596,14 @@ class ListRegressionsRequest(_message.Message):
         run: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        kinds: _abc.Iterable[Global___FindingKind.ValueType] | None = ...,
+        causes: _abc.Iterable[_comparison_pb2.CauseKind.ValueType] | None = ...,
+        owner: _builtins.str = ...,
+        subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_severity", b"min_severity", "page_size", b"page_size", "page_token", b"page_token", "project", b"project", "run", b"run", "states", b"states", "suite", b"suite"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "kinds", b"kinds", "min_severity", b"min_severity", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "project", b"project", "run", b"run", "states", b"states", "subject", b"subject", "suite", b"suite"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -312,23 +697,59 @@ class IgnoreRegressionRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`regressions/{regression}`."""
     comment: _builtins.str
     """Why; required."""
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Until when; unset: for good."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         comment: _builtins.str = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "name", b"name", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IgnoreRegressionRequest: _TypeAlias = IgnoreRegressionRequest  # noqa: Y015
+
+@_typing.final
+class AssignRegressionRequest(_message.Message):
+    """Assigns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`regressions/{regression}`."""
+    owner: _builtins.str
+    """Who looks after it; required."""
+    comment: _builtins.str
+    """What to remember."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "name", b"name", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignRegressionRequest: _TypeAlias = AssignRegressionRequest  # noqa: Y015
 
 @_typing.final
 class ResolveRegressionRequest(_message.Message):
@@ -338,10 +759,44 @@ class ResolveRegressionRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`regressions/{regression}`."""
     comment: _builtins.str
     """What was done."""
+    resolution: Global___Resolution.ValueType
+    """As what."""
+    duplicate_of: _builtins.str
+    """The other finding, of a duplicate: `regressions/{regression}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        comment: _builtins.str = ...,
+        resolution: Global___Resolution.ValueType = ...,
+        duplicate_of: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "duplicate_of", b"duplicate_of", "name", b"name", "resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveRegressionRequest: _TypeAlias = ResolveRegressionRequest  # noqa: Y015
+
+@_typing.final
+class AcceptRegressionRequest(_message.Message):
+    """Accepts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`regressions/{regression}`."""
+    comment: _builtins.str
+    """Why the new level is wanted; required."""
     def __init__(
         self,
         *,
@@ -354,7 +809,63 @@ class ResolveRegressionRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ResolveRegressionRequest: _TypeAlias = ResolveRegressionRequest  # noqa: Y015
+Global___AcceptRegressionRequest: _TypeAlias = AcceptRegressionRequest  # noqa: Y015
+
+@_typing.final
+class CommentRegressionRequest(_message.Message):
+    """Comments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`regressions/{regression}`."""
+    comment: _builtins.str
+    """What to write down; required."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommentRegressionRequest: _TypeAlias = CommentRegressionRequest  # noqa: Y015
+
+@_typing.final
+class GiveRegressionFeedbackRequest(_message.Message):
+    """Judges the detector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`regressions/{regression}`."""
+    right: _builtins.bool
+    """Whether it was right: there is something, and it is what was said."""
+    comment: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        right: _builtins.bool = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "name", b"name", "right", b"right"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveRegressionFeedbackRequest: _TypeAlias = GiveRegressionFeedbackRequest  # noqa: Y015
 
 @_typing.final
 class ReopenRegressionRequest(_message.Message):
@@ -381,3 +892,166 @@ class ReopenRegressionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReopenRegressionRequest: _TypeAlias = ReopenRegressionRequest  # noqa: Y015
+
+@_typing.final
+class GetDetectorScoreRequest(_message.Message):
+    """Of which time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    project: _builtins.str
+    """Project; empty means all that the caller may see."""
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """Findings and comparisons of identical code of this last time; unset means 90 days."""
+
+    def __init__(
+        self,
+        *,
+        project: _builtins.str = ...,
+        window: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["project", b"project", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDetectorScoreRequest: _TypeAlias = GetDetectorScoreRequest  # noqa: Y015
+
+@_typing.final
+class DetectorScore(_message.Message):
+    """How right the detector has been."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    FALSE_ALARM_RATES_FIELD_NUMBER: _builtins.int
+    REMARK_FIELD_NUMBER: _builtins.int
+    remark: _builtins.str
+    """What the score does to the limits of the gate, in words."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___DetectorScoreRow]:
+        """By policy, kind and host class."""
+
+    @_builtins.property
+    def false_alarm_rates(self) -> _containers.RepeatedCompositeFieldContainer[_false_alarms_pb2.FalseAlarmRate]:
+        """What the gate says of identical code, by host class."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___DetectorScoreRow] | None = ...,
+        false_alarm_rates: _abc.Iterable[_false_alarms_pb2.FalseAlarmRate] | None = ...,
+        remark: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["false_alarm_rates", b"false_alarm_rates", "remark", b"remark", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DetectorScore: _TypeAlias = DetectorScore  # noqa: Y015
+
+@_typing.final
+class DetectorScoreRow(_message.Message):
+    """How right the detector has been under one policy, on one class of hosts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class OutcomesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    HOST_CLASS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    WRONG_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    PRECISION_LOW_FIELD_NUMBER: _builtins.int
+    PRECISION_HIGH_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    MEDIAN_TIME_TO_TRIAGE_FIELD_NUMBER: _builtins.int
+    UNTRIAGED_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """Policy that judged; empty for the limits of the collector's settings."""
+    host_class: _builtins.str
+    """Device model of GPUs, host for a CPU; empty when it is about none."""
+    kind: Global___FindingKind.ValueType
+    """What the findings are about."""
+    findings: _builtins.int
+    """Findings that were confirmed, drills aside."""
+    right: _builtins.int
+    """Findings of which somebody said that the detector was right."""
+    wrong: _builtins.int
+    """Findings of which somebody said that it was wrong."""
+    precision: _builtins.float
+    """Right of those that were judged; unset when none was."""
+    precision_low: _builtins.float
+    """Lower end of the precision's 95 % interval (Wilson)."""
+    precision_high: _builtins.float
+    """Upper end of the precision's 95 % interval."""
+    untriaged: _builtins.int
+    """Confirmed findings that nobody has answered."""
+    @_builtins.property
+    def outcomes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Findings by the state that they are in now."""
+
+    @_builtins.property
+    def median_time_to_triage(self) -> _duration_pb2.Duration:
+        """Middle time from a finding to the first thing that a person did about it; unset when nobody did anything."""
+
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        host_class: _builtins.str = ...,
+        kind: Global___FindingKind.ValueType = ...,
+        findings: _builtins.int = ...,
+        right: _builtins.int = ...,
+        wrong: _builtins.int = ...,
+        precision: _builtins.float | None = ...,
+        precision_low: _builtins.float | None = ...,
+        precision_high: _builtins.float | None = ...,
+        outcomes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        median_time_to_triage: _duration_pb2.Duration | None = ...,
+        untriaged: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_precision", b"_precision", "_precision_high", b"_precision_high", "_precision_low", b"_precision_low", "median_time_to_triage", b"median_time_to_triage", "precision", b"precision", "precision_high", b"precision_high", "precision_low", b"precision_low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_precision", b"_precision", "_precision_high", b"_precision_high", "_precision_low", b"_precision_low", "findings", b"findings", "host_class", b"host_class", "kind", b"kind", "median_time_to_triage", b"median_time_to_triage", "outcomes", b"outcomes", "policy", b"policy", "precision", b"precision", "precision_high", b"precision_high", "precision_low", b"precision_low", "right", b"right", "untriaged", b"untriaged", "wrong", b"wrong"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__precision: _TypeAlias = _typing.Literal["precision"]  # noqa: Y015
+    _WhichOneofArgType__precision: _TypeAlias = _typing.Literal["_precision", b"_precision"]  # noqa: Y015
+    _WhichOneofReturnType__precision_high: _TypeAlias = _typing.Literal["precision_high"]  # noqa: Y015
+    _WhichOneofArgType__precision_high: _TypeAlias = _typing.Literal["_precision_high", b"_precision_high"]  # noqa: Y015
+    _WhichOneofReturnType__precision_low: _TypeAlias = _typing.Literal["precision_low"]  # noqa: Y015
+    _WhichOneofArgType__precision_low: _TypeAlias = _typing.Literal["_precision_low", b"_precision_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precision) -> _WhichOneofReturnType__precision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precision_high) -> _WhichOneofReturnType__precision_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__precision_low) -> _WhichOneofReturnType__precision_low | None: ...
+
+Global___DetectorScoreRow: _TypeAlias = DetectorScoreRow  # noqa: Y015

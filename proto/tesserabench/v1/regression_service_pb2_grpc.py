@@ -50,6 +50,11 @@ class RegressionServiceStub:
                 request_serializer=tesserabench_dot_v1_dot_regression__service__pb2.AcknowledgeRegressionRequest.SerializeToString,
                 response_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
                 _registered_method=True)
+        self.AssignRegression = channel.unary_unary(
+                '/tesserabench.v1.RegressionService/AssignRegression',
+                request_serializer=tesserabench_dot_v1_dot_regression__service__pb2.AssignRegressionRequest.SerializeToString,
+                response_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+                _registered_method=True)
         self.IgnoreRegression = channel.unary_unary(
                 '/tesserabench.v1.RegressionService/IgnoreRegression',
                 request_serializer=tesserabench_dot_v1_dot_regression__service__pb2.IgnoreRegressionRequest.SerializeToString,
@@ -59,6 +64,26 @@ class RegressionServiceStub:
                 '/tesserabench.v1.RegressionService/ResolveRegression',
                 request_serializer=tesserabench_dot_v1_dot_regression__service__pb2.ResolveRegressionRequest.SerializeToString,
                 response_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+                _registered_method=True)
+        self.AcceptRegression = channel.unary_unary(
+                '/tesserabench.v1.RegressionService/AcceptRegression',
+                request_serializer=tesserabench_dot_v1_dot_regression__service__pb2.AcceptRegressionRequest.SerializeToString,
+                response_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+                _registered_method=True)
+        self.CommentRegression = channel.unary_unary(
+                '/tesserabench.v1.RegressionService/CommentRegression',
+                request_serializer=tesserabench_dot_v1_dot_regression__service__pb2.CommentRegressionRequest.SerializeToString,
+                response_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+                _registered_method=True)
+        self.GiveRegressionFeedback = channel.unary_unary(
+                '/tesserabench.v1.RegressionService/GiveRegressionFeedback',
+                request_serializer=tesserabench_dot_v1_dot_regression__service__pb2.GiveRegressionFeedbackRequest.SerializeToString,
+                response_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+                _registered_method=True)
+        self.GetDetectorScore = channel.unary_unary(
+                '/tesserabench.v1.RegressionService/GetDetectorScore',
+                request_serializer=tesserabench_dot_v1_dot_regression__service__pb2.GetDetectorScoreRequest.SerializeToString,
+                response_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.DetectorScore.FromString,
                 _registered_method=True)
         self.ReopenRegression = channel.unary_unary(
                 '/tesserabench.v1.RegressionService/ReopenRegression',
@@ -92,15 +117,50 @@ class RegressionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AssignRegression(self, request, context):
+        """Somebody is to look after it: its alert ends, it stays open.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IgnoreRegression(self, request, context):
-        """It does not matter: its alert ends and it is closed.
+        """It does not matter, for good or until some time: its alert ends and it is closed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResolveRegression(self, request, context):
-        """It is fixed or accepted: its alert ends and it is closed.
+        """It is answered: its alert ends. Fixed waits for later runs to verify it; every other answer closes it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptRegression(self, request, context):
+        """The new level is wanted: runs at it pass, and histories begin anew there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CommentRegression(self, request, context):
+        """Writes something down; nothing else changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GiveRegressionFeedback(self, request, context):
+        """Says whether the detector was right; counted in its score.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDetectorScore(self, request, context):
+        """How right the detector has been, and how often it calls identical code different.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,6 +191,11 @@ def add_RegressionServiceServicer_to_server(servicer, server):
                     request_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.AcknowledgeRegressionRequest.FromString,
                     response_serializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.SerializeToString,
             ),
+            'AssignRegression': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignRegression,
+                    request_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.AssignRegressionRequest.FromString,
+                    response_serializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.SerializeToString,
+            ),
             'IgnoreRegression': grpc.unary_unary_rpc_method_handler(
                     servicer.IgnoreRegression,
                     request_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.IgnoreRegressionRequest.FromString,
@@ -140,6 +205,26 @@ def add_RegressionServiceServicer_to_server(servicer, server):
                     servicer.ResolveRegression,
                     request_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.ResolveRegressionRequest.FromString,
                     response_serializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.SerializeToString,
+            ),
+            'AcceptRegression': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptRegression,
+                    request_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.AcceptRegressionRequest.FromString,
+                    response_serializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.SerializeToString,
+            ),
+            'CommentRegression': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommentRegression,
+                    request_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.CommentRegressionRequest.FromString,
+                    response_serializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.SerializeToString,
+            ),
+            'GiveRegressionFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.GiveRegressionFeedback,
+                    request_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.GiveRegressionFeedbackRequest.FromString,
+                    response_serializer=tesserabench_dot_v1_dot_regression__service__pb2.Regression.SerializeToString,
+            ),
+            'GetDetectorScore': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDetectorScore,
+                    request_deserializer=tesserabench_dot_v1_dot_regression__service__pb2.GetDetectorScoreRequest.FromString,
+                    response_serializer=tesserabench_dot_v1_dot_regression__service__pb2.DetectorScore.SerializeToString,
             ),
             'ReopenRegression': grpc.unary_unary_rpc_method_handler(
                     servicer.ReopenRegression,
@@ -240,6 +325,33 @@ class RegressionService:
             _registered_method=True)
 
     @staticmethod
+    def AssignRegression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tesserabench.v1.RegressionService/AssignRegression',
+            tesserabench_dot_v1_dot_regression__service__pb2.AssignRegressionRequest.SerializeToString,
+            tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def IgnoreRegression(request,
             target,
             options=(),
@@ -283,6 +395,114 @@ class RegressionService:
             '/tesserabench.v1.RegressionService/ResolveRegression',
             tesserabench_dot_v1_dot_regression__service__pb2.ResolveRegressionRequest.SerializeToString,
             tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptRegression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tesserabench.v1.RegressionService/AcceptRegression',
+            tesserabench_dot_v1_dot_regression__service__pb2.AcceptRegressionRequest.SerializeToString,
+            tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommentRegression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tesserabench.v1.RegressionService/CommentRegression',
+            tesserabench_dot_v1_dot_regression__service__pb2.CommentRegressionRequest.SerializeToString,
+            tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GiveRegressionFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tesserabench.v1.RegressionService/GiveRegressionFeedback',
+            tesserabench_dot_v1_dot_regression__service__pb2.GiveRegressionFeedbackRequest.SerializeToString,
+            tesserabench_dot_v1_dot_regression__service__pb2.Regression.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDetectorScore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tesserabench.v1.RegressionService/GetDetectorScore',
+            tesserabench_dot_v1_dot_regression__service__pb2.GetDetectorScoreRequest.SerializeToString,
+            tesserabench_dot_v1_dot_regression__service__pb2.DetectorScore.FromString,
             options,
             channel_credentials,
             insecure,

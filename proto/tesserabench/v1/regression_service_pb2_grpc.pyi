@@ -39,10 +39,20 @@ class RegressionServiceStub:
     """One regression with its history."""
     AcknowledgeRegression: _grpc.UnaryUnaryMultiCallable[_regression_service_pb2.AcknowledgeRegressionRequest, _regression_service_pb2.Regression]
     """Somebody has seen it: its alert ends, it stays open."""
+    AssignRegression: _grpc.UnaryUnaryMultiCallable[_regression_service_pb2.AssignRegressionRequest, _regression_service_pb2.Regression]
+    """Somebody is to look after it: its alert ends, it stays open."""
     IgnoreRegression: _grpc.UnaryUnaryMultiCallable[_regression_service_pb2.IgnoreRegressionRequest, _regression_service_pb2.Regression]
-    """It does not matter: its alert ends and it is closed."""
+    """It does not matter, for good or until some time: its alert ends and it is closed."""
     ResolveRegression: _grpc.UnaryUnaryMultiCallable[_regression_service_pb2.ResolveRegressionRequest, _regression_service_pb2.Regression]
-    """It is fixed or accepted: its alert ends and it is closed."""
+    """It is answered: its alert ends. Fixed waits for later runs to verify it; every other answer closes it."""
+    AcceptRegression: _grpc.UnaryUnaryMultiCallable[_regression_service_pb2.AcceptRegressionRequest, _regression_service_pb2.Regression]
+    """The new level is wanted: runs at it pass, and histories begin anew there."""
+    CommentRegression: _grpc.UnaryUnaryMultiCallable[_regression_service_pb2.CommentRegressionRequest, _regression_service_pb2.Regression]
+    """Writes something down; nothing else changes."""
+    GiveRegressionFeedback: _grpc.UnaryUnaryMultiCallable[_regression_service_pb2.GiveRegressionFeedbackRequest, _regression_service_pb2.Regression]
+    """Says whether the detector was right; counted in its score."""
+    GetDetectorScore: _grpc.UnaryUnaryMultiCallable[_regression_service_pb2.GetDetectorScoreRequest, _regression_service_pb2.DetectorScore]
+    """How right the detector has been, and how often it calls identical code different."""
     ReopenRegression: _grpc.UnaryUnaryMultiCallable[_regression_service_pb2.ReopenRegressionRequest, _regression_service_pb2.Regression]
     """It is open again after all."""
 
@@ -57,10 +67,20 @@ class RegressionServiceAsyncStub(RegressionServiceStub):
     """One regression with its history."""
     AcknowledgeRegression: _aio.UnaryUnaryMultiCallable[_regression_service_pb2.AcknowledgeRegressionRequest, _regression_service_pb2.Regression]  # type: ignore[assignment]
     """Somebody has seen it: its alert ends, it stays open."""
+    AssignRegression: _aio.UnaryUnaryMultiCallable[_regression_service_pb2.AssignRegressionRequest, _regression_service_pb2.Regression]  # type: ignore[assignment]
+    """Somebody is to look after it: its alert ends, it stays open."""
     IgnoreRegression: _aio.UnaryUnaryMultiCallable[_regression_service_pb2.IgnoreRegressionRequest, _regression_service_pb2.Regression]  # type: ignore[assignment]
-    """It does not matter: its alert ends and it is closed."""
+    """It does not matter, for good or until some time: its alert ends and it is closed."""
     ResolveRegression: _aio.UnaryUnaryMultiCallable[_regression_service_pb2.ResolveRegressionRequest, _regression_service_pb2.Regression]  # type: ignore[assignment]
-    """It is fixed or accepted: its alert ends and it is closed."""
+    """It is answered: its alert ends. Fixed waits for later runs to verify it; every other answer closes it."""
+    AcceptRegression: _aio.UnaryUnaryMultiCallable[_regression_service_pb2.AcceptRegressionRequest, _regression_service_pb2.Regression]  # type: ignore[assignment]
+    """The new level is wanted: runs at it pass, and histories begin anew there."""
+    CommentRegression: _aio.UnaryUnaryMultiCallable[_regression_service_pb2.CommentRegressionRequest, _regression_service_pb2.Regression]  # type: ignore[assignment]
+    """Writes something down; nothing else changes."""
+    GiveRegressionFeedback: _aio.UnaryUnaryMultiCallable[_regression_service_pb2.GiveRegressionFeedbackRequest, _regression_service_pb2.Regression]  # type: ignore[assignment]
+    """Says whether the detector was right; counted in its score."""
+    GetDetectorScore: _aio.UnaryUnaryMultiCallable[_regression_service_pb2.GetDetectorScoreRequest, _regression_service_pb2.DetectorScore]  # type: ignore[assignment]
+    """How right the detector has been, and how often it calls identical code different."""
     ReopenRegression: _aio.UnaryUnaryMultiCallable[_regression_service_pb2.ReopenRegressionRequest, _regression_service_pb2.Regression]  # type: ignore[assignment]
     """It is open again after all."""
 
@@ -92,12 +112,20 @@ class RegressionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Somebody has seen it: its alert ends, it stays open."""
 
     @_abc_1.abstractmethod
+    def AssignRegression(
+        self,
+        request: _regression_service_pb2.AssignRegressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_regression_service_pb2.Regression, _abc.Awaitable[_regression_service_pb2.Regression]]:
+        """Somebody is to look after it: its alert ends, it stays open."""
+
+    @_abc_1.abstractmethod
     def IgnoreRegression(
         self,
         request: _regression_service_pb2.IgnoreRegressionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_regression_service_pb2.Regression, _abc.Awaitable[_regression_service_pb2.Regression]]:
-        """It does not matter: its alert ends and it is closed."""
+        """It does not matter, for good or until some time: its alert ends and it is closed."""
 
     @_abc_1.abstractmethod
     def ResolveRegression(
@@ -105,7 +133,39 @@ class RegressionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _regression_service_pb2.ResolveRegressionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_regression_service_pb2.Regression, _abc.Awaitable[_regression_service_pb2.Regression]]:
-        """It is fixed or accepted: its alert ends and it is closed."""
+        """It is answered: its alert ends. Fixed waits for later runs to verify it; every other answer closes it."""
+
+    @_abc_1.abstractmethod
+    def AcceptRegression(
+        self,
+        request: _regression_service_pb2.AcceptRegressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_regression_service_pb2.Regression, _abc.Awaitable[_regression_service_pb2.Regression]]:
+        """The new level is wanted: runs at it pass, and histories begin anew there."""
+
+    @_abc_1.abstractmethod
+    def CommentRegression(
+        self,
+        request: _regression_service_pb2.CommentRegressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_regression_service_pb2.Regression, _abc.Awaitable[_regression_service_pb2.Regression]]:
+        """Writes something down; nothing else changes."""
+
+    @_abc_1.abstractmethod
+    def GiveRegressionFeedback(
+        self,
+        request: _regression_service_pb2.GiveRegressionFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_regression_service_pb2.Regression, _abc.Awaitable[_regression_service_pb2.Regression]]:
+        """Says whether the detector was right; counted in its score."""
+
+    @_abc_1.abstractmethod
+    def GetDetectorScore(
+        self,
+        request: _regression_service_pb2.GetDetectorScoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_regression_service_pb2.DetectorScore, _abc.Awaitable[_regression_service_pb2.DetectorScore]]:
+        """How right the detector has been, and how often it calls identical code different."""
 
     @_abc_1.abstractmethod
     def ReopenRegression(

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tesserabench.v1 import run_pb2 as tesserabench_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tesserabench/v1/schedule_service.proto\x12\x0ftesserabench.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19tesserabench/v1/run.proto\"\xb1\x03\n\x08Schedule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.tesserabench.v1.RunSpec\x12+\n\x08revision\x18\x03 \x01(\x0b\x32\x19.tesserabench.v1.Revision\x12\'\n\x04gate\x18\x04 \x01(\x0b\x32\x19.tesserabench.v1.GateSpec\x12+\n\x08interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\x06 \x01(\x08\x12-\n\tnext_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08last_run\x18\x08 \x01(\t\x12\x35\n\x11last_success_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06labels\x18\n \x03(\x0b\x32%.tesserabench.v1.Schedule.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x15\x43reateScheduleRequest\x12+\n\x08schedule\x18\x01 \x01(\x0b\x32\x19.tesserabench.v1.Schedule\"N\n\x14ListSchedulesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x15ListSchedulesResponse\x12,\n\tschedules\x18\x01 \x03(\x0b\x32\x19.tesserabench.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14PauseScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15ResumeScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15\x44\x65leteScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteScheduleResponse2\xd1\x03\n\x0fScheduleService\x12S\n\x0e\x43reateSchedule\x12&.tesserabench.v1.CreateScheduleRequest\x1a\x19.tesserabench.v1.Schedule\x12^\n\rListSchedules\x12%.tesserabench.v1.ListSchedulesRequest\x1a&.tesserabench.v1.ListSchedulesResponse\x12Q\n\rPauseSchedule\x12%.tesserabench.v1.PauseScheduleRequest\x1a\x19.tesserabench.v1.Schedule\x12S\n\x0eResumeSchedule\x12&.tesserabench.v1.ResumeScheduleRequest\x1a\x19.tesserabench.v1.Schedule\x12\x61\n\x0e\x44\x65leteSchedule\x12&.tesserabench.v1.DeleteScheduleRequest\x1a\'.tesserabench.v1.DeleteScheduleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tesserabench/v1/schedule_service.proto\x12\x0ftesserabench.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19tesserabench/v1/run.proto\"\xc4\x03\n\x08Schedule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.tesserabench.v1.RunSpec\x12+\n\x08revision\x18\x03 \x01(\x0b\x32\x19.tesserabench.v1.Revision\x12\'\n\x04gate\x18\x04 \x01(\x0b\x32\x19.tesserabench.v1.GateSpec\x12+\n\x08interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\x06 \x01(\x08\x12-\n\tnext_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08last_run\x18\x08 \x01(\t\x12\x35\n\x11last_success_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06labels\x18\n \x03(\x0b\x32%.tesserabench.v1.Schedule.LabelsEntry\x12\x11\n\tidentical\x18\x0b \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x15\x43reateScheduleRequest\x12+\n\x08schedule\x18\x01 \x01(\x0b\x32\x19.tesserabench.v1.Schedule\"N\n\x14ListSchedulesRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x15ListSchedulesResponse\x12,\n\tschedules\x18\x01 \x03(\x0b\x32\x19.tesserabench.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14PauseScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15ResumeScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15\x44\x65leteScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteScheduleResponse2\xd1\x03\n\x0fScheduleService\x12S\n\x0e\x43reateSchedule\x12&.tesserabench.v1.CreateScheduleRequest\x1a\x19.tesserabench.v1.Schedule\x12^\n\rListSchedules\x12%.tesserabench.v1.ListSchedulesRequest\x1a&.tesserabench.v1.ListSchedulesResponse\x12Q\n\rPauseSchedule\x12%.tesserabench.v1.PauseScheduleRequest\x1a\x19.tesserabench.v1.Schedule\x12S\n\x0eResumeSchedule\x12&.tesserabench.v1.ResumeScheduleRequest\x1a\x19.tesserabench.v1.Schedule\x12\x61\n\x0e\x44\x65leteSchedule\x12&.tesserabench.v1.DeleteScheduleRequest\x1a\'.tesserabench.v1.DeleteScheduleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,23 +37,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCHEDULE_LABELSENTRY']._loaded_options = None
   _globals['_SCHEDULE_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_SCHEDULE']._serialized_start=152
-  _globals['_SCHEDULE']._serialized_end=585
-  _globals['_SCHEDULE_LABELSENTRY']._serialized_start=540
-  _globals['_SCHEDULE_LABELSENTRY']._serialized_end=585
-  _globals['_CREATESCHEDULEREQUEST']._serialized_start=587
-  _globals['_CREATESCHEDULEREQUEST']._serialized_end=655
-  _globals['_LISTSCHEDULESREQUEST']._serialized_start=657
-  _globals['_LISTSCHEDULESREQUEST']._serialized_end=735
-  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=737
-  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=831
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=833
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=869
-  _globals['_RESUMESCHEDULEREQUEST']._serialized_start=871
-  _globals['_RESUMESCHEDULEREQUEST']._serialized_end=908
-  _globals['_DELETESCHEDULEREQUEST']._serialized_start=910
-  _globals['_DELETESCHEDULEREQUEST']._serialized_end=947
-  _globals['_DELETESCHEDULERESPONSE']._serialized_start=949
-  _globals['_DELETESCHEDULERESPONSE']._serialized_end=973
-  _globals['_SCHEDULESERVICE']._serialized_start=976
-  _globals['_SCHEDULESERVICE']._serialized_end=1441
+  _globals['_SCHEDULE']._serialized_end=604
+  _globals['_SCHEDULE_LABELSENTRY']._serialized_start=559
+  _globals['_SCHEDULE_LABELSENTRY']._serialized_end=604
+  _globals['_CREATESCHEDULEREQUEST']._serialized_start=606
+  _globals['_CREATESCHEDULEREQUEST']._serialized_end=674
+  _globals['_LISTSCHEDULESREQUEST']._serialized_start=676
+  _globals['_LISTSCHEDULESREQUEST']._serialized_end=754
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=756
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=850
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=852
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=888
+  _globals['_RESUMESCHEDULEREQUEST']._serialized_start=890
+  _globals['_RESUMESCHEDULEREQUEST']._serialized_end=927
+  _globals['_DELETESCHEDULEREQUEST']._serialized_start=929
+  _globals['_DELETESCHEDULEREQUEST']._serialized_end=966
+  _globals['_DELETESCHEDULERESPONSE']._serialized_start=968
+  _globals['_DELETESCHEDULERESPONSE']._serialized_end=992
+  _globals['_SCHEDULESERVICE']._serialized_start=995
+  _globals['_SCHEDULESERVICE']._serialized_end=1460
 # @@protoc_insertion_point(module_scope)

@@ -57,12 +57,17 @@ class Schedule(_message.Message):
     LAST_RUN_FIELD_NUMBER: _builtins.int
     LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    IDENTICAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`projects/{project}/schedules/{schedule}`."""
     paused: _builtins.bool
     """It creates nothing until it is resumed."""
     last_run: _builtins.str
     """Its last run: `runs/{run}`."""
+    identical: _builtins.bool
+    """Every time it measures the same code twice, in fresh processes on the same hosts, and counts what the gate says of
+    the second against the first. Such runs open no findings and become no baseline.
+    """
     @_builtins.property
     def spec(self) -> _run_pb2.RunSpec:
         """What to measure and how."""
@@ -104,10 +109,11 @@ class Schedule(_message.Message):
         last_run: _builtins.str = ...,
         last_success_time: _timestamp_pb2.Timestamp | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        identical: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "interval", b"interval", "last_success_time", b"last_success_time", "next_time", b"next_time", "revision", b"revision", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "interval", b"interval", "labels", b"labels", "last_run", b"last_run", "last_success_time", b"last_success_time", "name", b"name", "next_time", b"next_time", "paused", b"paused", "revision", b"revision", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "identical", b"identical", "interval", b"interval", "labels", b"labels", "last_run", b"last_run", "last_success_time", b"last_success_time", "name", b"name", "next_time", b"next_time", "paused", b"paused", "revision", b"revision", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from support.laboratory import FINISHED, JUDGING, Conditions, Laboratory, at_once, branch
 from support.waiting import wait_until, wait_until_async
-from tesserabench.collector.core import metrics, regression_gauges, regressions
-from tesserabench.collector.core.regressions import QUIET_BRANCH_DAYS, Cause
+from tesserabench.collector.core import metrics, regression_gauges, regressions, triage
+from tesserabench.collector.core.regressions import QUIET_BRANCH_DAYS, Act
 from tesserabench.collector.errors import UnavailableError
 from tesserabench.collector.store import comparisons
 from tesserabench.collector.store.database import Database
@@ -213,15 +213,15 @@ async def test_gauges_show_what_wakes_somebody(laboratory: Laboratory) -> None:
     await laboratory.run(branch("main"))
     second = await laboratory.run(branch("main"), SLOW)
     opened, ratios, ages = await gauges()
-    assert opened == {("default", "core", "critical", "Simulated 1", "suspected"): 1}
+    assert opened == {("default", "core", "critical", "Simulated 1", "suspected", "regression", ""): 1}
     assert ratios == ages == {}
     await laboratory.confirm(second, SLOW)
     opened, ratios, ages = await gauges()
-    assert opened == {("default", "core", "critical", "Simulated 1", "confirmed"): 1}
+    assert opened == {("default", "core", "critical", "Simulated 1", "confirmed", "regression", ""): 1}
     ((labels, ratio),) = ratios.items()
     assert labels == ("default", "core", "gemm", "time", "Simulated 1", "1", "critical")
     assert ratio == pytest.approx(0.10, abs=0.001)
-    assert list(ages) == [("default", "critical")]
+    assert list(ages) == [("default", "critical", "regression")]
 
     await laboratory.confirm(await laboratory.run(branch("change"), SLOW), SLOW)
     opened, ratios, _ = await gauges()
@@ -229,10 +229,10 @@ async def test_gauges_show_what_wakes_somebody(laboratory: Laboratory) -> None:
     assert len(ratios) == 1, "a change under review wakes nobody"
 
     async with laboratory.database.transaction() as session:
-        cause = Cause(actor="ada", comment="", now=laboratory.clock())
-        await regressions.acknowledge(session, 1, owner="", cause=cause)
+        act = Act(actor="ada", comment="", now=laboratory.clock())
+        await triage.acknowledge(session, 1, owner="", act=act)
     opened, ratios, ages = await gauges()
-    assert ("default", "core", "critical", "Simulated 1", "acknowledged") in opened
+    assert ("default", "core", "critical", "Simulated 1", "acknowledged", "regression", "") in opened
     assert ratios == ages == {}
 
 

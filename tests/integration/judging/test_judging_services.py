@@ -224,12 +224,12 @@ async def test_a_regression_goes_through_peoples_hands(laboratory: Laboratory, s
 
     resolve = regression_service_pb2.ResolveRegressionRequest(name=name, comment="fixed")
     resolved = await stubs.regressions.ResolveRegression(resolve)
-    assert resolved.state == regression_service_pb2.REGRESSION_STATE_RESOLVED
-    closed = "regressions/1 is resolved, which is closed; reopen it first"
+    assert resolved.state == regression_service_pb2.REGRESSION_STATE_FIXED
+    closed = "regressions/1 is fixed, which is open, and cannot be fixed; possible now: tbctl regression ignore"
     await refused(
         stubs.regressions.ResolveRegression(resolve),
         grpc.StatusCode.FAILED_PRECONDITION,
-        Reason.REGRESSION_CLOSED,
+        Reason.REGRESSION_OPEN,
         closed,
     )
     reopen = regression_service_pb2.ReopenRegressionRequest(name=name, comment="not yet")
@@ -239,7 +239,7 @@ async def test_a_regression_goes_through_peoples_hands(laboratory: Laboratory, s
         stubs.regressions.ReopenRegression(reopen),
         grpc.StatusCode.FAILED_PRECONDITION,
         Reason.REGRESSION_OPEN,
-        "there is nothing to reopen",
+        "regressions/1 is confirmed, which is open, and cannot be reopened; possible now: tbctl regression ack",
     )
     ignore = regression_service_pb2.IgnoreRegressionRequest(name=name, comment="a known driver fault")
     ignored = await stubs.regressions.IgnoreRegression(ignore)
@@ -248,7 +248,7 @@ async def test_a_regression_goes_through_peoples_hands(laboratory: Laboratory, s
         actions = (await session.scalars(select(Audit.action).where(Audit.resource == name).order_by(Audit.id))).all()
     assert actions == [
         "regression.acknowledged",
-        "regression.resolved",
+        "regression.fixed",
         "regression.reopened",
         "regression.ignored",
     ]
@@ -284,7 +284,7 @@ async def test_an_ignored_regression_fails_no_gate_until_it_gets_worse(laborator
     fifth = await laboratory.run(branch("main"), worse)
     await laboratory.confirm(fifth, worse)
     assert (await laboratory.get(fifth)).verdict == "regressed"
-    assert [row.state for row in await laboratory.regressions() if not row.drill] == ["confirmed"]
+    assert [row.state for row in await laboratory.regressions() if not row.drill] == ["ignored", "confirmed"]
 
 
 async def test_regressions_are_listed_worst_first_page_by_page(laboratory: Laboratory, stubs: Stubs) -> None:
@@ -385,7 +385,7 @@ async def test_a_head_moved_by_hand_accepts_the_new_level(laboratory: Laboratory
     await stubs.baselines.SetBaseline(baseline_service_pb2.SetBaselineRequest(name=MAIN, run=f"runs/{second}"))
     later = await laboratory.run(conditions=SLOW)
     assert (await laboratory.get(later)).verdict == "pass"
-    assert [row.state for row in await laboratory.regressions()] == ["resolved"]
+    assert [row.state for row in await laboratory.regressions()] == ["accepted"]
 
 
 async def test_only_worthy_runs_become_baselines(laboratory: Laboratory, stubs: Stubs) -> None:

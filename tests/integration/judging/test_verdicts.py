@@ -147,10 +147,13 @@ async def test_a_regression_ends_when_a_later_run_is_back_at_the_level(laborator
     third = await laboratory.run()
     assert (await laboratory.get(third)).verdict == "pass"
     (regression,) = await laboratory.regressions()
-    assert regression.state == "resolved"
+    assert regression.state == "fixed"
     async with laboratory.database.transaction() as session:
         comments = (await session.scalars(select(RegressionEvent.comment).order_by(RegressionEvent.id))).all()
     assert comments[-1].startswith(f"level returned in runs/{third}")
+    for state in ("fixed", "verified"):
+        await laboratory.run()
+        assert [row.state for row in await laboratory.regressions()] == [state]
 
 
 async def test_a_regression_that_comes_back_is_the_same_one(laboratory: Laboratory) -> None:
@@ -163,11 +166,12 @@ async def test_a_regression_that_comes_back_is_the_same_one(laboratory: Laborato
     await laboratory.confirm(again, SLOW)
     (regression,) = await laboratory.regressions()
     assert regression.state == "confirmed"
-    await laboratory.run()
+    for _ in range(3):
+        await laboratory.run()
     laboratory.clock.advance(31 * 86400)
     later = await laboratory.run(conditions=SLOW)
     await laboratory.confirm(later, SLOW)
-    assert [regression.state for regression in await laboratory.regressions()] == ["resolved", "confirmed"]
+    assert [regression.state for regression in await laboratory.regressions()] == ["verified", "confirmed"]
 
 
 async def test_drills_are_judged_and_never_a_baseline(laboratory: Laboratory) -> None:
@@ -200,7 +204,7 @@ async def test_a_branch_is_compared_with_its_base_and_keeps_its_own_findings(lab
     await laboratory.run(branch("main"))
     assert [regression.state for regression in await laboratory.regressions()] == ["confirmed"]
     await laboratory.run(branch("speedup"))
-    assert [regression.state for regression in await laboratory.regressions()] == ["resolved"]
+    assert [regression.state for regression in await laboratory.regressions()] == ["fixed"]
     assert await head_of(laboratory, "branch:speedup") is not None
 
 

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import update
 from support.laboratory import Conditions, Laboratory, Request, branch, drilled
-from tesserabench.collector.core import regressions
-from tesserabench.collector.core.regressions import Cause
+from tesserabench.collector.core import triage
+from tesserabench.collector.core.regressions import Act
 from tesserabench.collector.core.spec import Revision
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.tables import CaseResult, Host, Run, Series
@@ -137,15 +137,16 @@ async def test_a_regression_shows_evidence_history_and_what_to_type(
     page = await read(browser, "/regressions/1")
     for shown in (
         "tbctl regression ack 1",
-        f"tbctl baseline set branch:main {second}",
+        "tbctl regression accept 1",
+        f"tbctl run retry {second} --wait",
         "seen in runs/2: time +10.0 %",
         "run 3: measured again: time +10.0 %",
     ):
         assert shown in page.text, shown
     assert page.tags.count("svg") == 1
     async with laboratory.database.transaction() as session:
-        cause = Cause(actor="ada", comment="a driver", now=laboratory.clock())
-        await regressions.ignore(session, 1, cause=cause)
+        act = Act(actor="ada", comment="a driver", now=laboratory.clock())
+        await triage.ignore(session, 1, act=act)
     page = await read(browser, "/regressions/1")
     assert "a driver" in page.text
     assert "tbctl regression reopen 1" in page.text
@@ -157,8 +158,8 @@ async def test_whatever_is_stored_is_shown_as_text(laboratory: Laboratory, brows
     second = await laboratory.run(branch("main"), SLOW)
     await laboratory.confirm(second, SLOW)
     async with laboratory.database.transaction() as session:
-        cause = Cause(actor=EVIL, comment=EVIL, now=laboratory.clock())
-        await regressions.acknowledge(session, 1, owner=EVIL, cause=cause)
+        act = Act(actor=EVIL, comment=EVIL, now=laboratory.clock())
+        await triage.acknowledge(session, 1, owner=EVIL, act=act)
         await session.execute(
             update(Run).values(
                 commit=EVIL,

@@ -16,8 +16,17 @@ _METHODS: Mapping[str, Mapping[Role, tuple[str, ...]]] = {
     },
     "ResultService": {Role.VIEWER: ("ListResults", "Compare", "GetRunComparison")},
     "RegressionService": {
-        Role.VIEWER: ("ListRegressions", "GetRegression"),
-        Role.RUNNER: ("AcknowledgeRegression", "IgnoreRegression", "ResolveRegression", "ReopenRegression"),
+        Role.VIEWER: ("ListRegressions", "GetRegression", "GetDetectorScore"),
+        Role.RUNNER: (
+            "AcknowledgeRegression",
+            "AssignRegression",
+            "IgnoreRegression",
+            "ResolveRegression",
+            "AcceptRegression",
+            "ReopenRegression",
+            "CommentRegression",
+            "GiveRegressionFeedback",
+        ),
     },
     "HistoryService": {Role.VIEWER: ("ListSeries", "GetHistory")},
     "BaselineService": {
@@ -25,8 +34,12 @@ _METHODS: Mapping[str, Mapping[Role, tuple[str, ...]]] = {
         Role.RUNNER: ("SetBaseline", "PinBaseline", "UnpinBaseline"),
     },
     "HostService": {
-        Role.VIEWER: ("ListHosts", "GetHost", "ListSuites", "GetSuite"),
+        Role.VIEWER: ("ListHosts", "GetHost", "ListSuites", "GetSuite", "CompareDevices", "RankNoise"),
         Role.ADMIN: ("CordonHost", "UncordonHost"),
+    },
+    "PolicyService": {
+        Role.VIEWER: ("GetPolicy", "ListPolicies", "DiffPolicy", "TestPolicy"),
+        Role.ADMIN: ("ApplyPolicy",),
     },
     "ScheduleService": {
         Role.VIEWER: ("ListSchedules",),
@@ -37,10 +50,6 @@ _METHODS: Mapping[str, Mapping[Role, tuple[str, ...]]] = {
 }
 
 METHOD_ROLES: Mapping[str, Role] = {
-    "PolicyService": {
-        Role.VIEWER: ("GetPolicy", "ListPolicies", "DiffPolicy", "TestPolicy"),
-        Role.ADMIN: ("ApplyPolicy",),
-    },
     f"/{_PACKAGE}.{service}/{method}": role
     for service, roles in _METHODS.items()
     for role, methods in roles.items()

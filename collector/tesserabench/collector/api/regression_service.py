@@ -1,21 +1,26 @@
 """RegressionService: findings and what people do about them."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.api import pages
 from tesserabench.collector.api.actor import current_actor, require_project
 from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.enums import word
-from tesserabench.collector.api.result_translation import regression_message
-from tesserabench.collector.core import regressions
-from tesserabench.collector.core.regressions import Cause
+from tesserabench.collector.api.regression_translation import regression_message, whole_regression_message
+from tesserabench.collector.api.score_translation import score_message
+from tesserabench.collector.api.translation import moment
+from tesserabench.collector.core import detector_score, regressions, triage
+from tesserabench.collector.core.regressions import Act
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store.database import Database
+from tesserabench.v1 import comparison_pb2, regression_service_pb2_grpc, run_pb2
 from tesserabench.v1 import regression_service_pb2 as pb
-from tesserabench.v1 import regression_service_pb2_grpc, run_pb2
 from tesserabench.wire.names import parse_regression, parse_run
+
+_Change = Callable[[AsyncSession, int, Act], Awaitable[None]]
+"""Does something to a finding, by its id, as somebody."""
 
 
 class RegressionService(regression_service_pb2_grpc.RegressionServiceServicer):
@@ -30,30 +35,24 @@ class RegressionService(regression_service_pb2_grpc.RegressionServiceServicer):
         request: pb.ListRegressionsRequest,
         context: Context,  # noqa: ARG002
     ) -> pb.ListRegressionsResponse:
-        """Regressions, worst and newest first."""
-        project = request.project or current_actor().project
-        require_project(project)
-        wanted = store.RegressionFilter(
-            project=project,
-            states=tuple(state for state in (word(pb.RegressionState, value) for value in request.states) if state),
-            min_severity=word(run_pb2.Severity, request.min_severity),
-            suite=request.suite,
-            run_id=parse_run(request.run) if request.run else None,
-        )
+        """Findings, worst and newest first."""
+        wanted = _wanted(request)
         position = pages.position(request, [int, int])
         size = pages.size_of(request)
         async with self._database.transaction() as session:
             after = (int(position[0]), int(position[1])) if position else None
             rows, more = pages.cut(await store.page(session, wanted, after=after, size=size + 1), size)
+            counts = await store.member_counts(session, [row[0].id for row in rows])
         token = pages.next_token(request, [store.rank(rows[-1][0].severity), rows[-1][0].id]) if more else ""
-        return pb.ListRegressionsResponse(regressions=map(regression_message, rows), next_page_token=token)
+        messages = [regression_message(row, member_count=counts.get(row[0].id, 0)) for row in rows]
+        return pb.ListRegressionsResponse(regressions=messages, next_page_token=token)
 
     async def GetRegression(  # noqa: N802 - named by the contract
         self,
         request: pb.GetRegressionRequest,
         context: Context,  # noqa: ARG002
     ) -> pb.Regression:
-        """One regression with its history."""
+        """One finding with its history and its series."""
         async with self._database.transaction() as session:
             return await self._read(session, parse_regression(request.name))
 
@@ -63,35 +62,61 @@ class RegressionService(regression_service_pb2_grpc.RegressionServiceServicer):
         context: Context,  # noqa: ARG002
     ) -> pb.Regression:
         """Somebody has seen it."""
-        regression_id = parse_regression(request.name)
-        async with self._database.transaction() as session:
-            cause = await self._cause(session, regression_id, request.comment)
-            await regressions.acknowledge(session, regression_id, owner=request.owner, cause=cause)
-            return await self._read(session, regression_id)
+
+        async def change(session: AsyncSession, number: int, act: Act) -> None:
+            await triage.acknowledge(session, number, owner=request.owner, act=act)
+
+        return await self._change(request.name, request.comment, change)
+
+    async def AssignRegression(  # noqa: N802 - named by the contract
+        self,
+        request: pb.AssignRegressionRequest,
+        context: Context,  # noqa: ARG002
+    ) -> pb.Regression:
+        """Somebody is to look after it."""
+
+        async def change(session: AsyncSession, number: int, act: Act) -> None:
+            await triage.assign(session, number, owner=request.owner, act=act)
+
+        return await self._change(request.name, request.comment, change)
 
     async def IgnoreRegression(  # noqa: N802 - named by the contract
         self,
         request: pb.IgnoreRegressionRequest,
         context: Context,  # noqa: ARG002
     ) -> pb.Regression:
-        """It does not matter."""
-        regression_id = parse_regression(request.name)
-        async with self._database.transaction() as session:
-            cause = await self._cause(session, regression_id, request.comment)
-            await regressions.ignore(session, regression_id, cause=cause)
-            return await self._read(session, regression_id)
+        """It does not matter, for good or until some time."""
+
+        async def change(session: AsyncSession, number: int, act: Act) -> None:
+            await triage.ignore(session, number, until=moment(request, "until"), act=act)
+
+        return await self._change(request.name, request.comment, change)
 
     async def ResolveRegression(  # noqa: N802 - named by the contract
         self,
         request: pb.ResolveRegressionRequest,
         context: Context,  # noqa: ARG002
     ) -> pb.Regression:
-        """It is fixed or accepted."""
-        regression_id = parse_regression(request.name)
-        async with self._database.transaction() as session:
-            cause = await self._cause(session, regression_id, request.comment)
-            await regressions.resolve(session, regression_id, cause=cause)
-            return await self._read(session, regression_id)
+        """It is answered."""
+
+        async def change(session: AsyncSession, number: int, act: Act) -> None:
+            resolution = word(pb.Resolution, request.resolution) or "fixed"
+            other = parse_regression(request.duplicate_of) if request.duplicate_of else None
+            await triage.resolve(session, number, resolution=resolution, duplicate_of=other, act=act)
+
+        return await self._change(request.name, request.comment, change)
+
+    async def AcceptRegression(  # noqa: N802 - named by the contract
+        self,
+        request: pb.AcceptRegressionRequest,
+        context: Context,  # noqa: ARG002
+    ) -> pb.Regression:
+        """The new level is wanted."""
+
+        async def change(session: AsyncSession, number: int, act: Act) -> None:
+            await triage.accept(session, number, act=act)
+
+        return await self._change(request.name, request.comment, change)
 
     async def ReopenRegression(  # noqa: N802 - named by the contract
         self,
@@ -99,19 +124,79 @@ class RegressionService(regression_service_pb2_grpc.RegressionServiceServicer):
         context: Context,  # noqa: ARG002
     ) -> pb.Regression:
         """It is open again after all."""
-        regression_id = parse_regression(request.name)
-        async with self._database.transaction() as session:
-            cause = await self._cause(session, regression_id, request.comment)
-            await regressions.reopen(session, regression_id, cause=cause)
-            return await self._read(session, regression_id)
 
-    async def _cause(self, session: AsyncSession, regression_id: int, comment: str) -> Cause:
-        """The caller as the cause of a step, if the regression is one that the caller may touch."""
-        actor = require_project((await regressions.get(session, regression_id))[3])
-        return Cause(actor=actor.name, comment=comment, now=self._clock())
+        async def change(session: AsyncSession, number: int, act: Act) -> None:
+            await triage.reopen(session, number, act=act)
+
+        return await self._change(request.name, request.comment, change)
+
+    async def CommentRegression(  # noqa: N802 - named by the contract
+        self,
+        request: pb.CommentRegressionRequest,
+        context: Context,  # noqa: ARG002
+    ) -> pb.Regression:
+        """Write something down."""
+
+        async def change(session: AsyncSession, number: int, act: Act) -> None:
+            await triage.comment(session, number, act=act)
+
+        return await self._change(request.name, request.comment, change)
+
+    async def GiveRegressionFeedback(  # noqa: N802 - named by the contract
+        self,
+        request: pb.GiveRegressionFeedbackRequest,
+        context: Context,  # noqa: ARG002
+    ) -> pb.Regression:
+        """Say whether the detector was right."""
+
+        async def change(session: AsyncSession, number: int, act: Act) -> None:
+            await triage.feedback(session, number, right=request.right, act=act)
+
+        return await self._change(request.name, request.comment, change)
+
+    async def GetDetectorScore(  # noqa: N802 - named by the contract
+        self,
+        request: pb.GetDetectorScoreRequest,
+        context: Context,  # noqa: ARG002
+    ) -> pb.DetectorScore:
+        """How right the detector has been."""
+        project = request.project or current_actor().project
+        require_project(project)
+        given = timedelta(microseconds=request.window.ToMicroseconds()) if request.HasField("window") else None
+        async with self._database.transaction() as session:
+            return score_message(await detector_score.read(session, project, self._clock(), window=given))
+
+    async def _change(self, name: str, comment: str, change: _Change) -> pb.Regression:
+        """Let the caller do something to a finding, if it is one that the caller may touch; gives it as it is then."""
+        regression_id = parse_regression(name)
+        async with self._database.transaction() as session:
+            actor = require_project((await regressions.get(session, regression_id))[3])
+            await change(session, regression_id, Act(actor=actor.name, comment=comment, now=self._clock()))
+            return await self._read(session, regression_id)
 
     async def _read(self, session: AsyncSession, regression_id: int) -> pb.Regression:
         await session.flush()
         row = await regressions.get(session, regression_id)
         require_project(row[3])
-        return regression_message(row, await store.events(session, regression_id))
+        events = await store.events(session, regression_id)
+        return whole_regression_message(row, events, await store.members(session, regression_id))
+
+
+def _wanted(request: pb.ListRegressionsRequest) -> store.RegressionFilter:
+    project = request.project or current_actor().project
+    require_project(project)
+    return store.RegressionFilter(
+        project=project,
+        states=_words(pb.RegressionState, request.states),
+        kinds=_words(pb.FindingKind, request.kinds),
+        causes=_words(comparison_pb2.CauseKind, request.causes),
+        min_severity=word(run_pb2.Severity, request.min_severity),
+        suite=request.suite,
+        owner=request.owner,
+        subject=request.subject,
+        run_id=parse_run(request.run) if request.run else None,
+    )
+
+
+def _words(enum: object, values: Iterable[int]) -> tuple[str, ...]:
+    return tuple(found for found in (word(enum, value) for value in values) if found)

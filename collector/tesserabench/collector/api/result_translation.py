@@ -4,20 +4,17 @@ from collections.abc import Sequence
 
 from tesserabench.collector.api.enums import number
 from tesserabench.collector.api.translation import from_json, revision_message, timestamp
-from tesserabench.collector.store.regressions import RegressionRow
 from tesserabench.collector.store.results import ResultRow
 from tesserabench.collector.store.samples import decode_columns, decode_samples
-from tesserabench.collector.store.tables import Baseline, Measurement, RegressionEvent, Run, Series
+from tesserabench.collector.store.tables import Baseline, Measurement, Run, Series
 from tesserabench.v1 import (
     baseline_service_pb2,
-    comparison_pb2,
     ingest_service_pb2,
     measurement_pb2,
-    regression_service_pb2,
     result_service_pb2,
     run_pb2,
 )
-from tesserabench.wire.names import baseline_name, regression_name, run_name
+from tesserabench.wire.names import baseline_name, run_name
 
 _OPTIONAL_STATISTICS = (
     "effective_count",
@@ -105,35 +102,6 @@ def _samples(row: Measurement) -> measurement_pb2.Samples | None:
     for name, column in decode_columns(row.columns, len(values)).items():
         getattr(message, name).extend(column.tolist())
     return message
-
-
-def regression_message(row: RegressionRow, events: Sequence[RegressionEvent] = ()) -> regression_service_pb2.Regression:
-    """A regression, with its history when that is given."""
-    regression, _, run, project = row
-    return regression_service_pb2.Regression(
-        name=regression_name(regression.id),
-        project=project,
-        state=number(regression_service_pb2.RegressionState, regression.state),
-        severity=number(run_pb2.Severity, regression.severity),
-        evidence=from_json(regression.evidence, comparison_pb2.ComparisonEntry()),
-        run=run_name(regression.run_id),
-        revision=revision_message(run),
-        owner=regression.owner,
-        create_time=timestamp(regression.created_at),
-        update_time=timestamp(regression.updated_at),
-        events=map(_event, events),
-        drill=regression.drill,
-    )
-
-
-def _event(event: RegressionEvent) -> regression_service_pb2.RegressionEvent:
-    return regression_service_pb2.RegressionEvent(
-        time=timestamp(event.at),
-        state=number(regression_service_pb2.RegressionState, event.state),
-        actor=run_pb2.Actor(name=event.actor),
-        comment=event.comment,
-        run=run_name(event.run_id) if event.run_id is not None else "",
-    )
 
 
 def baseline_message(row: Baseline, run: Run, project: str) -> baseline_service_pb2.Baseline:

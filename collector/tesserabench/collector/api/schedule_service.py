@@ -48,6 +48,7 @@ class ScheduleService(schedule_service_pb2_grpc.ScheduleServiceServicer):
             gate=gate_of(asked.gate),
             labels=dict(asked.labels),
             paused=asked.paused,
+            identical=asked.identical,
         )
         async with self._database.transaction() as session:
             schedule = await schedules.create(session, new, actor=actor.name, now=self._clock())
@@ -120,4 +121,5 @@ def _message(schedule: Schedule, project: str) -> schedule_service_pb2.Schedule:
         last_run=run_name(schedule.last_run_id) if schedule.last_run_id is not None else "",
         last_success_time=timestamp(schedule.last_success_at),
         labels=schedule.labels,
+        identical=schedule.identical,
     )

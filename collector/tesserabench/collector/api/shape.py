@@ -59,13 +59,14 @@ _LABELS = Rule(
 )
 _REQUEST_ID = Rule(longest=128)
 _COMMENT = Rule(longest=4000)
+_OWNER = Rule(longest=128)
 _REFERENCE = Rule(required=True, longest=300)
 _PROCESS = Rule(
     required=True, pattern=re.compile(r"[A-Za-z0-9_-]{16,64}"), remedy="16 to 64 random characters of A-Z a-z 0-9 _ -"
 )
-_RENDEZVOUS_KEY = Rule(
 _POLICY_TEXT = Rule(longest=256 * 1024)
 _SOURCE = Rule(longest=500)
+_RENDEZVOUS_KEY = Rule(
     required=True, pattern=re.compile(r"[A-Za-z0-9_.-]{1,128}"), remedy="1 to 128 characters of A-Z a-z 0-9 _ . -"
 )
 _SUITE = Rule(pattern=names.SUITE_PATTERN, remedy="1 to 63 of a-z 0-9 _ . -, starting with a letter or digit")
@@ -138,7 +139,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "build_url": Rule(longest=2000),
         "repository": Rule(longest=255),
     },
-    "GateSpec": {"baseline": Rule(longest=300)},
+    "GateSpec": {"baseline": Rule(longest=300), "looks": Rule(highest=10)},
     "CreateRunRequest": {
         "project": _PROJECT,
         "spec": Rule(required=True),
@@ -155,12 +156,18 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "ListResultsRequest": _PAGE | {"run": _RUN, "case_pattern": Rule(longest=1000)},
     "CompareRequest": {"project": _PROJECT, "base": _REFERENCE, "head": _REFERENCE, "suite": _SUITE},
     "GetRunComparisonRequest": {"run": _RUN},
-    "ListRegressionsRequest": _PAGE | {"project": _PROJECT, "suite": _SUITE},
+    "ListRegressionsRequest": _PAGE
+    | {"project": _PROJECT, "suite": _SUITE, "owner": _OWNER, "subject": Rule(longest=300)},
     "GetRegressionRequest": {"name": _REGRESSION_NAME},
-    "AcknowledgeRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
+    "AcknowledgeRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT, "owner": _OWNER},
+    "AssignRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT, "owner": _OWNER},
     "IgnoreRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
     "ResolveRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
+    "AcceptRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
     "ReopenRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
+    "CommentRegressionRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
+    "GiveRegressionFeedbackRequest": {"name": _REGRESSION_NAME, "comment": _COMMENT},
+    "GetDetectorScoreRequest": {"project": _PROJECT},
     "ListSeriesRequest": _PAGE
     | {
         "project": _PROJECT,
@@ -178,16 +185,16 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "UnpinBaselineRequest": {"name": _BASELINE_NAME},
     "ListHostsRequest": _PAGE | {"conditions": Rule(most=50, longest=500)},
     "GetHostRequest": {"name": _HOST_NAME},
+    "CompareDevicesRequest": {"model": Rule(longest=256), "suite": _SUITE},
+    "RankNoiseRequest": {
+        "project": _PROJECT,
+        "suite": _SUITE,
+        "host": Rule(parse=names.parse_host),
+        "limit": Rule(highest=1000),
+    },
     "CordonHostRequest": {"name": _HOST_NAME, "reason": Rule(required=True, longest=1000)},
     "UncordonHostRequest": {"name": _HOST_NAME},
     "GetSuiteRequest": {"name": Rule(required=True, parse=names.parse_suite)},
-    "CreateScheduleRequest": {"schedule": Rule(required=True)},
-    "Schedule": {
-        "name": _SCHEDULE_NAME,
-        "spec": Rule(required=True),
-        "interval": Rule(required=True),
-        "labels": _LABELS,
-    },
     "ApplyPolicyRequest": {
         "project": _PROJECT,
         "text": Rule(required=True, longest=256 * 1024),
@@ -203,6 +210,13 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "source": _SOURCE,
         "since": Rule(required=True),
         "suite": _SUITE,
+    },
+    "CreateScheduleRequest": {"schedule": Rule(required=True)},
+    "Schedule": {
+        "name": _SCHEDULE_NAME,
+        "spec": Rule(required=True),
+        "interval": Rule(required=True),
+        "labels": _LABELS,
     },
     "ListSchedulesRequest": _PAGE | {"project": _PROJECT},
     "PauseScheduleRequest": {"name": _SCHEDULE_NAME},

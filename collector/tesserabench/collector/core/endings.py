@@ -2,7 +2,7 @@
 
 queued → running      a first attempt is listed by its host
 running → judging     every attempt has ended, and there are results to judge
-→ finished            judged, or nothing to judge: cancelled, no results, a confirming run, the first of two identical ones
+→ finished            judged, or nothing to judge: cancelled, no results, a run that only helps to judge another one
 """
 
 from collections.abc import Iterable

@@ -4,9 +4,11 @@ Two looks. The first finds suspicions; the second, on a run made for it, settles
 transaction that stores the comparison, under a lock per project, so that two runs cannot open the same regression.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.compare import Comparison, Entry, rejudged
@@ -16,12 +18,13 @@ from tesserabench.analysis.results import SeriesKey
 from tesserabench.analysis.wording import percent
 from tesserabench.analysis.words import Reason, Verdict
 from tesserabench.collector.core.comparisons import entry_json
-from tesserabench.collector.core.regressions import DETECTOR, Cause, Event, Meeting, is_worse, meet, note, step
+from tesserabench.collector.core.finding_life import CLEARLY_BACK, TRANSITIONS, Event, Meeting, is_quiet, is_worse, meet
+from tesserabench.collector.core.regressions import DETECTOR, Act, note, returned, step
 from tesserabench.collector.core.spec import GateSpec
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store import results as result_store
-from tesserabench.collector.store.tables import Regression, Run
-from tesserabench.collector.store.words import RegressionState, Severity
+from tesserabench.collector.store.tables import Regression, RegressionMember, Run
+from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, RegressionState, Severity
 from tesserabench.wire.names import regression_name, run_name
 
 
@@ -36,6 +39,8 @@ class Occasion:
     now: datetime
     confirming_run_id: int | None = None
     """The run that measured again, at the second look; none when nothing did."""
+    policy: str = ""
+    """Name and revision of the policy that judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +58,19 @@ async def first_look(session: AsyncSession, comparison: Comparison, occasion: Oc
     await store.lock_project(session, occasion.run.project_id)
     regressed = _regressed(comparison)
     ids = await _series_ids(session, occasion.run, regressed)
-    rows = await store.newest_of(session, ids.values(), branch=occasion.line, drill=occasion.run.drill)
+    rows = await _known(session, ids.values(), occasion)
     links: dict[SeriesKey, int] = {}
     suspected: list[SeriesKey] = []
     passed: dict[SeriesKey, Judgement] = {}
     for key, entry in regressed.items():
         row = rows.get(ids[key])
-        meeting = _meeting(row, entry, occasion.now)
+        meeting = _meeting(row, await _level_of(session, row, ids[key]), entry, occasion.now)
         if row is None or meeting is Meeting.NEW:
             row = await _suspect(session, ids[key], entry, occasion)
         elif meeting is Meeting.BACK:
-            _show(row, entry, occasion)
+            await _show(session, row, ids[key], entry, occasion)
             comment = f"back in {run_name(occasion.run.id)}: {_size(entry)}"
-            step(session, row, Event.SEEN, _cause(occasion, comment))
+            step(session, row, Event.SEEN, _act(occasion, comment))
         elif meeting is Meeting.IGNORED:
             passed[key] = _let_pass(entry.judgement, row)
         links[key] = row.id
@@ -91,7 +96,7 @@ async def second_look(
     await store.lock_project(session, occasion.run.project_id)
     regressed = _regressed(comparison)
     ids = await _series_ids(session, occasion.run, regressed)
-    rows = await store.newest_of(session, ids.values(), branch=occasion.line, drill=occasion.run.drill)
+    rows = await _known(session, ids.values(), occasion)
     judgements = {key: confirmation.judgement for key, confirmation in confirmations.items()}
     links: dict[SeriesKey, int] = {}
     for key, entry in regressed.items():
@@ -102,17 +107,17 @@ async def second_look(
         links[key] = row.id
         if confirmation is not None:
             again = replace(entry, judgement=confirmation.judgement)
-            _settle(session, row, confirmation.answer, again, occasion)
-        if row.state == RegressionState.IGNORED:
+            await _settle(session, (row, ids[key]), confirmation.answer, again, occasion)
+        if is_quiet(RegressionState(row.state)):
             judgements[key] = _let_pass(judgements.get(key, entry.judgement), row)
     return Findings(comparison=rejudged(comparison, judgements), regressions=links)
 
 
 async def close_returned(session: AsyncSession, comparison: Comparison, occasion: Occasion) -> None:
-    """Close the open regressions of the run's branch whose series is back at the level it is compared with.
+    """Let the open findings of the run's branch know of their series that are back at the level of before.
 
-    A run compared with something of its own choosing says nothing about regressions found against something else, and
-    a drill nothing about those that are none.
+    Back is clearly back (`CLEARLY_BACK`). A run compared with something of its own choosing says nothing about findings
+    made against something else, and a drill nothing about those that are none.
     """
     back = {
         entry.series.key: entry
@@ -120,18 +125,42 @@ async def close_returned(session: AsyncSession, comparison: Comparison, occasion
         if entry.series.primary
         and entry.judgement.verdict in {Verdict.PASS, Verdict.IMPROVED}
         and entry.judgement.worsening is not None
-        and entry.judgement.worsening < entry.judgement.minimum_effect
+        and entry.judgement.worsening < entry.judgement.minimum_effect * CLEARLY_BACK
     }
     ids = await _series_ids(session, occasion.run, back)
     keys = {series_id: key for key, series_id in ids.items()}
-    run = occasion.run
-    for row, first in await store.open_on(session, keys, branch=occasion.line, only_drills=run.drill):
-        same_base = GateSpec.from_json(first.gate).baseline == GateSpec.from_json(run.gate).baseline
-        # What is being measured again is settled by that, not by a run that happened to end meanwhile.
-        settled = row.state != RegressionState.SUSPECTED or first.verdict is not None
-        if same_base and settled and row.run_id < run.id:
-            comment = f"level returned in {run_name(run.id)}: {_size(back[keys[row.series_id]])}"
-            step(session, row, Event.RETURNED, _cause(occasion, comment))
+    touched: dict[int, tuple[Regression, list[str]]] = {}
+    for member, row, first in await store.open_on(session, keys, branch=occasion.line, only_drills=occasion.run.drill):
+        entry = back[keys[member.series_id]]
+        if not _speaks_of(occasion.run, row, first):
+            continue
+        if _has_level(entry.base.value, member.evidence):
+            _accept_moved(session, row, occasion)
+            continue
+        member.returned_at = member.returned_at or occasion.now
+        touched.setdefault(row.id, (row, []))[1].append(_size(entry))
+    await session.flush()
+    for row, sizes in touched.values():
+        if await store.still_worse(session, row.id) == 0:
+            comment = f"level returned in {run_name(occasion.run.id)}: {', '.join(sizes)}"
+            returned(session, row, _act(occasion, comment))
+
+
+def _accept_moved(session: AsyncSession, row: Regression, occasion: Occasion) -> None:
+    """Nothing came back: what runs are compared with was moved to the worse level, which accepts it."""
+    if (RegressionState(row.state), Event.ACCEPTED) in TRANSITIONS:
+        base = f"{run_name(occasion.base_run_id)} has" if occasion.base_run_id is not None else "they have"
+        step(session, row, Event.ACCEPTED, _act(occasion, f"what runs are compared with was moved: {base} its level"))
+
+
+def _speaks_of(run: Run, row: Regression, first: Run | None) -> bool:
+    """Whether a run's level says anything about a finding: made later, and against the same."""
+    if first is None:
+        return True
+    same_base = GateSpec.from_json(first.gate).baseline == GateSpec.from_json(run.gate).baseline
+    # What is being measured again is settled by that, not by a run that happened to end meanwhile.
+    settled = row.state != RegressionState.SUSPECTED or first.verdict is not None
+    return same_base and settled and first.id < run.id
 
 
 def confirmed_at_once(suspected: Iterable[SeriesKey], comparison: Comparison) -> dict[SeriesKey, Confirmation]:
@@ -160,11 +189,37 @@ async def _series_ids(session: AsyncSession, run: Run, keys: Iterable[SeriesKey]
     return {wanted[columns]: series_id for columns, series_id in found.items()}
 
 
-def _meeting(row: Regression | None, entry: Entry, now: datetime) -> Meeting:
+async def _known(session: AsyncSession, series_ids: Iterable[int], occasion: Occasion) -> dict[int, Regression]:
+    """By series what is known of it on the run's branch; a duplicate stands for the open finding that it repeats."""
+    rows = await store.newest_of(session, series_ids, branch=occasion.line, drill=occasion.run.drill)
+    for series_id, row in rows.items():
+        if row.state == RegressionState.DUPLICATE and row.duplicate_of is not None:
+            original = await session.get_one(Regression, row.duplicate_of, with_for_update=True)
+            if original.state in OPEN_REGRESSION_STATES:
+                rows[series_id] = original
+    return rows
+
+
+async def _level_of(session: AsyncSession, row: Regression | None, series_id: int) -> Mapping[str, Any]:
+    """What a finding showed of a series: an entry of a comparison in JSON, empty when it showed nothing."""
+    member = await store.member(session, row.id, series_id) if row is not None else None
+    return member.evidence if member is not None else {}
+
+
+def _meeting(row: Regression | None, shown: Mapping[str, Any], entry: Entry, now: datetime) -> Meeting:
     severity = _severity(entry)
     if row is None:
         return meet(None, None, None, severity, now)
-    return meet(RegressionState(row.state), Severity(row.severity), row.updated_at, severity, now)
+    known = (RegressionState(row.state), Severity(row.severity), row.updated_at)
+    return meet(*known, severity, now, on_top=_has_level(entry.base.value, shown))
+
+
+def _has_level(value: float | None, shown: Mapping[str, Any]) -> bool:
+    """Whether a value is nearer, in logarithms, to the worse level that was found than to the one before it."""
+    before, after = (shown.get(side, {}).get("value") for side in ("base", "head"))
+    if not (value and before and after) or min(value, before, after) <= 0:
+        return False
+    return abs(math.log(value / after)) < abs(math.log(value / before))
 
 
 def _severity(entry: Entry) -> Severity:
@@ -176,57 +231,75 @@ async def _suspect(session: AsyncSession, series_id: int, entry: Entry, occasion
     row = Regression(
         project_id=occasion.run.project_id,
         series_id=series_id,
+        suite=entry.series.suite,
+        device_key=entry.series.key.device,
         branch=occasion.line,
         state=RegressionState.SUSPECTED.value,
+        severity=_severity(entry).value,
+        change=entry.judgement.worsening,
+        evidence={},
         owner="",
+        policy=occasion.policy,
         drill=occasion.run.drill,
         run_id=occasion.run.id,
         created_at=occasion.now,
     )
-    _show(row, entry, occasion)
     session.add(row)
     await session.flush()
-    note(session, row, _cause(occasion, f"seen in {run_name(occasion.run.id)}: {_size(entry)}"))
+    await _show(session, row, series_id, entry, occasion)
+    note(session, row, _act(occasion, f"seen in {run_name(occasion.run.id)}: {_size(entry)}"))
     return row
 
 
-def _show(row: Regression, entry: Entry, occasion: Occasion) -> None:
-    """Let a row show this entry as its evidence."""
-    row.severity = _severity(entry).value
-    row.change = entry.judgement.worsening or 0.0
-    row.evidence = entry_json(entry, row.id)
-    row.base_run_id = occasion.base_run_id
+async def _show(session: AsyncSession, row: Regression, series_id: int, entry: Entry, occasion: Occasion) -> None:
+    """Let a finding show this entry as its evidence."""
+    evidence, severity = entry_json(entry, row.id), _severity(entry)
+    change = entry.judgement.worsening or 0.0
+    member = await store.member(session, row.id, series_id)
+    if member is None:
+        member = RegressionMember(regression_id=row.id, series_id=series_id, run_id=occasion.run.id)
+        session.add(member)
+    member.change, member.severity, member.evidence, member.returned_at = change, severity.value, evidence, None
     row.updated_at = occasion.now
+    if series_id == row.series_id:
+        row.severity, row.change, row.evidence = severity.value, change, evidence
+        row.base_run_id = occasion.base_run_id
+    elif is_worse(severity, Severity(row.severity)):
+        row.severity = severity.value
 
 
-def _settle(session: AsyncSession, row: Regression, answer: Answer, entry: Entry, occasion: Occasion) -> None:
+async def _settle(
+    session: AsyncSession, what: tuple[Regression, int], answer: Answer, entry: Entry, occasion: Occasion
+) -> None:
+    row, series_id = what
     state = RegressionState(row.state)
-    open_question = state in {RegressionState.SUSPECTED, RegressionState.ACKNOWLEDGED}
-    if answer is Answer.NOT_REPRODUCED and open_question:
-        step(session, row, Event.NOT_REPRODUCED, _cause(occasion, "not reproduced"))
-    elif answer is Answer.REPRODUCED and state is not RegressionState.RESOLVED:
+    if answer is Answer.NOT_REPRODUCED and (state, Event.NOT_REPRODUCED) in TRANSITIONS:
+        step(session, row, Event.NOT_REPRODUCED, _act(occasion, "not reproduced"))
+    elif answer is Answer.REPRODUCED and (is_quiet(state) or state in OPEN_REGRESSION_STATES):
         worse = is_worse(_severity(entry), Severity(row.severity))
-        if state is RegressionState.IGNORED and not worse:
+        if is_quiet(state) and not worse:
             return
         row.confirming_run_id = occasion.confirming_run_id
-        _show(row, entry, occasion)
+        await _show(session, row, series_id, entry, occasion)
         comment = ("" if occasion.confirming_run_id else "not ") + f"measured again: {_size(entry)}"
-        if state is RegressionState.SUSPECTED or (state is RegressionState.ACKNOWLEDGED and not worse):
-            step(session, row, Event.REPRODUCED, _cause(occasion, comment))
-        elif worse:
-            step(session, row, Event.WORSENED, _cause(occasion, f"worse than before, {comment}"))
+        if worse and (state, Event.WORSENED) in TRANSITIONS:
+            step(session, row, Event.WORSENED, _act(occasion, f"worse than before, {comment}"))
+        elif state is not RegressionState.CONFIRMED:
+            step(session, row, Event.REPRODUCED, _act(occasion, comment))
 
 
 def _let_pass(judgement: Judgement, row: Regression) -> Judgement:
-    explanation = f"{judgement.explanation} It is ignored as {regression_name(row.id)}."
+    known_as = {RegressionState.ACCEPTED: "accepted", RegressionState.WONT_FIX: "not to be fixed"}
+    said = known_as.get(RegressionState(row.state), "ignored")
+    explanation = f"{judgement.explanation} It is {said} as {regression_name(row.id)}."
     return replace(
         judgement, verdict=Verdict.PASS, reason=None, severity=None, explanation=explanation, recommendation=""
     )
 
 
-def _cause(occasion: Occasion, comment: str) -> Cause:
+def _act(occasion: Occasion, comment: str) -> Act:
     run_id = occasion.confirming_run_id or occasion.run.id
-    return Cause(actor=DETECTOR, comment=comment, now=occasion.now, run_id=run_id)
+    return Act(actor=DETECTOR, comment=comment, now=occasion.now, run_id=run_id)
 
 
 def _size(entry: Entry) -> str:

@@ -25,7 +25,7 @@ from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import SeriesKey
 from tesserabench.analysis.sequential import Matter, Reviewed, Standing, may_be_settled, review
 from tesserabench.analysis.words import Verdict
-from tesserabench.collector.core import baselines, duets, endings, findings, judging_case, looks, runs
+from tesserabench.collector.core import baselines, duets, endings, findings, identical, judging_case, looks, runs
 from tesserabench.collector.core.actors import COLLECTOR
 from tesserabench.collector.core.comparisons import comparison_json
 from tesserabench.collector.core.findings import Findings, Occasion
@@ -70,6 +70,8 @@ class Judging:
 
 async def judge(judging: Judging, run_id: int) -> None:
     """Take the next look at a run: afterwards it has its verdict, or waits for a look that follows."""
+    if await identical.judge(judging, run_id):
+        return
     async with judging.database.transaction() as session:
         duet = await _read_duet(session, run_id)
         case = None if duet else await judging_case.read(session, run_id, judging.policy, judging.clock())

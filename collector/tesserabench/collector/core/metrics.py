@@ -134,6 +134,11 @@ QUEUE_OLDEST_AGE_SECONDS = SnapshotGauge(
 )
 AGENTS = SnapshotGauge("agents", "Hosts by state.", ("state",))
 AGENT_LAST_SEEN = SnapshotGauge("agent_last_seen_timestamp_seconds", "When a host was last heard of.", ("host",))
+DEVICE_DEVIATION = SnapshotGauge(
+    "device_deviation_ratio",
+    "How much slower than others of its model a device is: 0.1 is 10 %; only on the replica that compares.",
+    ("host", "device", "device_model", "test_class"),
+)
 
 DETECTOR_SECONDS = Histogram(
     f"{PREFIX}detector_duration_seconds", "Time of judging one run.", registry=REGISTRY, buckets=_SECONDS
@@ -161,17 +166,24 @@ SERIES_STALE = SnapshotGauge(
 )
 
 REGRESSIONS_OPEN = SnapshotGauge(
-    "regressions_open", "Open regressions.", ("project", "suite", "severity", "device_model", "state")
+    "regressions_open",
+    "Open findings by kind (regression, slow_device, missing_data) and cause, which is empty until it is looked for.",
+    ("project", "suite", "severity", "device_model", "state", "kind", "cause"),
 )
 REGRESSION_OLDEST_UNTRIAGED_AGE_SECONDS = SnapshotGauge(
     "regression_oldest_untriaged_age_seconds",
-    "Age of the confirmed regression that nobody has acknowledged for longest.",
-    ("project", "severity"),
+    "Age of the confirmed finding that nobody has answered for longest.",
+    ("project", "severity", "kind"),
 )
 REGRESSION_RATIO = SnapshotGauge(
     "regression_ratio",
     "How much worse than its baseline a confirmed, unacknowledged regression is: 0.1 is 10 %.",
     ("project", "suite", "benchmark", "metric", "device_model", "regression_id", "severity"),
+)
+SLOW_DEVICE_RATIO = SnapshotGauge(
+    "slow_device_ratio",
+    "How much slower than its siblings a device is whose finding is confirmed and unanswered: 0.1 is 10 %.",
+    ("project", "device", "device_model", "regression_id", "severity"),
 )
 SCHEDULE_LAST_SUCCESS = SnapshotGauge(
     "schedule_last_success_timestamp_seconds", "When a run of a schedule last ended well.", ("project", "schedule")

@@ -1,127 +1,51 @@
-"""The life of a regression. `docs/states/regression.md` draws the machine of `TRANSITIONS`.
+"""Findings in the database: steps of their lives, and those that no comparison opens.
 
-What should happen is decided by pure functions on values (`next_state`, `meet`); the functions with a session apply it.
-Every step leaves an event; what a person does leaves an audit row too.
+What should happen is decided by the pure functions of `finding_life`; here it is applied. Every step leaves an event.
+What people do stands in `triage`, what comparisons mean in `findings`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from typing import Any
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.core import audit
-from tesserabench.collector.errors import FailedPreconditionError, NotFoundError, invalid_field
+from tesserabench.collector.core.finding_life import (
+    REMEMBERED,
+    VERIFYING_RUNS,
+    Event,
+    is_quiet,
+    is_worse,
+    next_state,
+)
+from tesserabench.collector.errors import NotFoundError
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store.tables import Regression, RegressionEvent
-from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, RegressionState, Severity
+from tesserabench.collector.store.words import (
+    OPEN_REGRESSION_STATES,
+    CauseWord,
+    FindingKind,
+    RegressionState,
+    Severity,
+)
 from tesserabench.wire.names import regression_name
 from tesserabench.wire.reasons import Reason
 
 DETECTOR = "detector"
 """Actor of what the collector finds by itself."""
 
-REMEMBERED = timedelta(days=30)
-"""A series that gets worse again within this time has the same regression, not a new one."""
-
 QUIET_BRANCH_DAYS = 30
-"""An open regression of a branch that nothing happens to for this long is closed: the branch is merged or given up."""
+"""An open finding of a branch that nothing happens to for this long is closed: the branch is merged or given up."""
+
+_ANSWERED = (RegressionState.FALSE_POSITIVE, RegressionState.INFRASTRUCTURE, RegressionState.DUPLICATE)
 
 _log = structlog.get_logger(__name__)
 
 
-class Event(StrEnum):
-    """What can happen to a regression."""
-
-    SEEN = "seen"  # a run shows it (again)
-    REPRODUCED = "reproduced"  # a second measurement shows it too
-    NOT_REPRODUCED = "not_reproduced"  # a second measurement does not
-    WORSENED = "worsened"  # a second measurement shows it worse by a severity
-    RETURNED = "returned"  # a later run shows the level of before
-    ABANDONED = "abandoned"  # nothing was heard of its branch for long
-    ACKNOWLEDGED = "acknowledged"  # somebody looks after it
-    IGNORED = "ignored"  # somebody says that it does not matter
-    RESOLVED = "resolved"  # somebody says that it is fixed or accepted
-    REOPENED = "reopened"  # somebody says that it is not over
-
-
-_SUSPECTED, _CONFIRMED, _ACKNOWLEDGED = OPEN_REGRESSION_STATES
-_IGNORED, _RESOLVED = RegressionState.IGNORED, RegressionState.RESOLVED
-
-TRANSITIONS: Mapping[tuple[RegressionState, Event], RegressionState] = {
-    (_SUSPECTED, Event.SEEN): _SUSPECTED,
-    (_SUSPECTED, Event.REPRODUCED): _CONFIRMED,
-    (_SUSPECTED, Event.NOT_REPRODUCED): _RESOLVED,
-    (_ACKNOWLEDGED, Event.REPRODUCED): _ACKNOWLEDGED,
-    (_ACKNOWLEDGED, Event.NOT_REPRODUCED): _RESOLVED,
-    (_CONFIRMED, Event.WORSENED): _CONFIRMED,
-    (_ACKNOWLEDGED, Event.WORSENED): _CONFIRMED,
-    (_IGNORED, Event.WORSENED): _CONFIRMED,
-    (_RESOLVED, Event.SEEN): _SUSPECTED,
-    **{(state, Event.RETURNED): _RESOLVED for state in OPEN_REGRESSION_STATES},
-    **{(state, Event.ABANDONED): _RESOLVED for state in OPEN_REGRESSION_STATES},
-    **{(state, Event.ACKNOWLEDGED): _ACKNOWLEDGED for state in OPEN_REGRESSION_STATES},
-    **{(state, Event.IGNORED): _IGNORED for state in OPEN_REGRESSION_STATES},
-    **{(state, Event.RESOLVED): _RESOLVED for state in OPEN_REGRESSION_STATES},
-    (_IGNORED, Event.REOPENED): _CONFIRMED,
-    (_RESOLVED, Event.REOPENED): _CONFIRMED,
-}
-"""Every step that there is; what is not here does not happen."""
-
-
-def next_state(state: RegressionState, event: Event) -> RegressionState:
-    """The state after an event.
-
-    Raises:
-        ValueError: the event cannot happen in this state.
-    """
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise ValueError(f"a regression that is {state} cannot be {event}") from None
-
-
-class Meeting(StrEnum):
-    """What a run's regressed series is to what is known of the series."""
-
-    NEW = "new"  # nothing is known, or it is long forgotten
-    BACK = "back"  # it was resolved not long ago
-    PENDING = "pending"  # already suspected, not settled
-    KNOWN = "known"  # already confirmed or acknowledged, no worse than then
-    WORSE = "worse"  # confirmed, acknowledged or ignored when it was a severity less
-    IGNORED = "ignored"  # ignored, and no worse than then
-
-    @property
-    def needs_second_look(self) -> bool:
-        """Whether it counts only once it has been measured again."""
-        return self not in {Meeting.KNOWN, Meeting.IGNORED}
-
-
-def meet(
-    state: RegressionState | None, known: Severity | None, updated_at: datetime | None, now_is: Severity, now: datetime
-) -> Meeting:
-    """What a series that regressed with severity `now_is` is to its newest regression; none when there is none."""
-    if state is None or known is None or updated_at is None:
-        return Meeting.NEW
-    if state is RegressionState.RESOLVED:
-        return Meeting.BACK if now - updated_at <= REMEMBERED else Meeting.NEW
-    if state is RegressionState.SUSPECTED:
-        return Meeting.PENDING
-    if is_worse(now_is, known):
-        return Meeting.WORSE
-    return Meeting.IGNORED if state is RegressionState.IGNORED else Meeting.KNOWN
-
-
-def is_worse(severity: Severity, than: Severity) -> bool:
-    """Whether a severity is a worse one."""
-    order = list(Severity)
-    return order.index(severity) > order.index(than)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
-    """Who or what makes a step, and why."""
+class Act:
+    """Who or what makes a step, when, and why."""
 
     actor: str
     comment: str
@@ -129,7 +53,7 @@ class Cause:
     run_id: int | None = None
 
 
-def step(session: AsyncSession, regression: Regression, event: Event, cause: Cause) -> None:
+def step(session: AsyncSession, regression: Regression, event: Event, act: Act) -> None:
     """Let an event happen to a locked row.
 
     Raises:
@@ -137,30 +61,46 @@ def step(session: AsyncSession, regression: Regression, event: Event, cause: Cau
     """
     before = regression.state
     regression.state = next_state(RegressionState(before), event).value
-    regression.updated_at = cause.now
-    note(session, regression, cause)
+    regression.updated_at = act.now
+    if regression.state != before:
+        regression.good_runs = 0
+        regression.ignored_until = None
+    elif event is Event.SEEN:
+        regression.good_runs = 0
+    note(session, regression, act)
     _log.info("regression.changed", regression=regression.id, what=event, before=before, after=regression.state)
 
 
-def note(session: AsyncSession, regression: Regression, cause: Cause) -> None:
+def note(session: AsyncSession, regression: Regression, act: Act) -> None:
     """Add a line to the history of a row that has an id."""
     session.add(
         RegressionEvent(
             regression_id=regression.id,
-            at=cause.now,
+            at=act.now,
             state=regression.state,
-            actor=cause.actor,
-            comment=cause.comment,
-            run_id=cause.run_id,
+            actor=act.actor,
+            comment=act.comment,
+            run_id=act.run_id,
         )
     )
 
 
+def returned(session: AsyncSession, regression: Regression, act: Act) -> None:
+    """A later run shows the level of before: it is fixed, and verified when enough runs say so; a drill at once."""
+    step(session, regression, Event.RETURNED, act)
+    if regression.state != RegressionState.FIXED:
+        return
+    regression.good_runs += 1
+    # The first one says that it is fixed; those after it verify that.
+    if regression.drill or regression.good_runs > VERIFYING_RUNS:
+        step(session, regression, Event.VERIFIED, Act(actor=DETECTOR, comment="the fix holds", now=act.now))
+
+
 async def get(session: AsyncSession, regression_id: int, *, lock: bool = False) -> store.RegressionRow:
-    """A regression with its series, first run and project's name.
+    """A finding with its series, first run (as far as it has them) and project's name.
 
     Raises:
-        NotFoundError: there is no such regression.
+        NotFoundError: there is no such finding.
     """
     found = await store.find(session, regression_id, lock=lock)
     if found is None:
@@ -169,78 +109,130 @@ async def get(session: AsyncSession, regression_id: int, *, lock: bool = False) 
     return found
 
 
-async def acknowledge(session: AsyncSession, regression_id: int, *, owner: str, cause: Cause) -> None:
-    """Somebody looks after it: its alert ends, it stays open.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a finding is about when that is no series.
 
-    Raises:
-        NotFoundError: there is no such regression.
-        FailedPreconditionError: it is closed.
+    `id` names it for machines, at most one finding is open for it: `devices/{uuid}`, `schedules/{name}`, `series/{id}`.
     """
-    regression = await _open(session, regression_id)
-    regression.owner = owner or cause.actor
-    await _by_person(session, regression, Event.ACKNOWLEDGED, cause)
+
+    project_id: int
+    kind: FindingKind
+    id: str
 
 
-async def ignore(session: AsyncSession, regression_id: int, *, cause: Cause) -> None:
-    """It does not matter: its alert ends and it is closed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFinding:
+    """What is found out about a subject."""
 
-    Raises:
-        InvalidArgumentError: there is no comment.
-        NotFoundError: there is no such regression.
-        FailedPreconditionError: it is closed.
+    subject: Subject
+    summary: str
+    """One sentence with its numbers, for people."""
+    severity: Severity
+    change: float | None = None
+    """How much worse: 0.1 is 10 %; none where nothing is compared."""
+    suite: str = ""
+    device_key: str = ""
+    """Device model of GPUs, host for a CPU; empty when it is about none."""
+    cause: CauseWord = CauseWord.UNKNOWN
+    attribution: Mapping[str, Any] = field(default_factory=dict)
+    """Evidence as JSON: see `attributions.attribution_json` for the fields that people are shown."""
+    owner: str = ""
+    run_id: int | None = None
+    policy: str = ""
+
+
+async def open_finding(session: AsyncSession, new: NewFinding, *, now: datetime) -> Regression:
+    """The finding about a subject, opened or brought up to date; doing it again changes nothing.
+
+    One that was closed not long ago is opened again. One that people have answered (ignored, infrastructure, false
+    positive, ...) stays closed until it is worse by a severity or, unless it was ignored or accepted, 30 days old.
     """
-    if not cause.comment.strip():
-        raise invalid_field("comment", cause.comment, "say why it does not matter; whoever finds it next will ask")
-    await _by_person(session, await _open(session, regression_id), Event.IGNORED, cause)
+    await store.lock_project(session, new.subject.project_id)
+    subject = new.subject
+    row = await store.newest_about(session, subject.project_id, subject.kind.value, subject.id)
+    if row is None or _forgotten(row, now):
+        return await _create(session, new, now)
+    worse = is_worse(new.severity, Severity(row.severity))
+    state = RegressionState(row.state)
+    act = Act(actor=DETECTOR, comment=new.summary, now=now, run_id=new.run_id)
+    if is_quiet(state) or state in _ANSWERED:
+        if worse:
+            _show(row, new)
+            step(session, row, Event.WORSENED if is_quiet(state) else Event.RECURRED, act)
+        return row
+    _show(row, new, keep_severity=not worse)
+    if state in {RegressionState.RESOLVED, RegressionState.VERIFIED, RegressionState.FIXED}:
+        step(session, row, Event.RECURRED, act)
+    elif worse:
+        step(session, row, Event.WORSENED, act)
+    return row
 
 
-async def resolve(session: AsyncSession, regression_id: int, *, cause: Cause) -> None:
-    """It is fixed or accepted: its alert ends and it is closed.
+async def close_finding(
+    session: AsyncSession, subject: Subject, *, comment: str, now: datetime, run_id: int | None = None
+) -> Regression | None:
+    """Close the open finding about a subject that is as it should be; none when there is none to close.
 
-    Raises:
-        NotFoundError: there is no such regression.
-        FailedPreconditionError: it is closed.
+    Whoever calls has made sure that it is over: the finding is verified at once.
     """
-    await _by_person(session, await _open(session, regression_id), Event.RESOLVED, cause)
+    await store.lock_project(session, subject.project_id)
+    row = await store.newest_about(session, subject.project_id, subject.kind.value, subject.id)
+    if row is None or row.state not in OPEN_REGRESSION_STATES:
+        return None
+    act = Act(actor=DETECTOR, comment=comment, now=now, run_id=run_id)
+    step(session, row, Event.RETURNED, act)
+    step(session, row, Event.VERIFIED, act)
+    return row
 
 
-async def reopen(session: AsyncSession, regression_id: int, *, cause: Cause) -> None:
-    """It is open again after all.
-
-    Raises:
-        NotFoundError: there is no such regression.
-        FailedPreconditionError: it is open, or another one of the same series is.
-    """
-    regression = (await get(session, regression_id, lock=True))[0]
-    await store.lock_project(session, regression.project_id)
-    if regression.state in OPEN_REGRESSION_STATES:
-        message = f"{regression_name(regression_id)} is {regression.state}, which is open; there is nothing to reopen"
-        raise FailedPreconditionError(message, reason=Reason.REGRESSION_OPEN)
-    other = await store.blocking(session, regression)
-    if other is not None:
-        message = f"{regression_name(other)} is open for the same series; look there instead of reopening this one"
-        raise FailedPreconditionError(message, reason=Reason.REGRESSION_OPEN)
-    await _by_person(session, regression, Event.REOPENED, cause)
+def _forgotten(row: Regression, now: datetime) -> bool:
+    over = row.state not in OPEN_REGRESSION_STATES and not is_quiet(RegressionState(row.state))
+    return over and now - row.updated_at > REMEMBERED
 
 
-async def _open(session: AsyncSession, regression_id: int) -> Regression:
-    regression = (await get(session, regression_id, lock=True))[0]
-    if regression.state not in OPEN_REGRESSION_STATES:
-        message = f"{regression_name(regression_id)} is {regression.state}, which is closed; reopen it first"
-        raise FailedPreconditionError(message, reason=Reason.REGRESSION_CLOSED)
-    return regression
+async def _create(session: AsyncSession, new: NewFinding, now: datetime) -> Regression:
+    row = Regression(
+        project_id=new.subject.project_id,
+        kind=new.subject.kind.value,
+        subject=new.subject.id,
+        state=RegressionState.CONFIRMED.value,
+        evidence={},
+        owner=new.owner,
+        policy=new.policy,
+        run_id=new.run_id,
+        created_at=now,
+        updated_at=now,
+    )
+    _show(row, new)
+    session.add(row)
+    await session.flush()
+    note(session, row, Act(actor=DETECTOR, comment=new.summary, now=now, run_id=new.run_id))
+    _log.info("regression.opened", regression=row.id, kind=row.kind, subject=row.subject)
+    return row
 
 
-async def _by_person(session: AsyncSession, regression: Regression, event: Event, cause: Cause) -> None:
-    step(session, regression, event, cause)
-    detail = {"comment": cause.comment, "owner": regression.owner}
-    await audit.record(session, cause.actor, f"regression.{event}", regression_name(regression.id), detail)
+def _show(row: Regression, new: NewFinding, *, keep_severity: bool = False) -> None:
+    """Let a row tell what is known now; without `updated_at`, which tells of steps."""
+    row.summary, row.change, row.attribution = new.summary, new.change, dict(new.attribution)
+    row.cause, row.suite, row.device_key = new.cause.value, new.suite, new.device_key
+    if not keep_severity:
+        row.severity = new.severity.value
+
+
+async def wake_ignored(session: AsyncSession, now: datetime) -> int:
+    """Let findings that were ignored until now ask for attention again; gives how many."""
+    due = await store.due_to_wake(session, now)
+    for regression in due:
+        step(session, regression, Event.WOKEN, Act(actor=DETECTOR, comment="was ignored until now", now=now))
+    return len(due)
 
 
 async def close_abandoned(session: AsyncSession, now: datetime) -> int:
-    """Close open regressions of branches that have gone quiet; gives how many."""
-    stale = await store.stale_branches(session, before=now - timedelta(days=QUIET_BRANCH_DAYS))
-    comment = f"nothing was heard of its branch for {QUIET_BRANCH_DAYS} days"
+    """Close open findings of branches that have gone quiet, and fixed ones that nothing verifies; gives how many."""
+    stale = await store.stale(session, before=now - timedelta(days=QUIET_BRANCH_DAYS))
     for regression in stale:
-        step(session, regression, Event.ABANDONED, Cause(actor=DETECTOR, comment=comment, now=now))
+        what = "its branch" if regression.branch else "it"
+        comment = f"nothing was heard of {what} for {QUIET_BRANCH_DAYS} days"
+        step(session, regression, Event.ABANDONED, Act(actor=DETECTOR, comment=comment, now=now))
     return len(stale)

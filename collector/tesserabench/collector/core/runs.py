@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.core import attempts, audit, endings, planning, waiting
+from tesserabench.collector.core import attempts, audit, endings, look_progress, planning, waiting
+from tesserabench.collector.core.look_progress import LookView
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, invalid_field
 from tesserabench.collector.store import attempts as attempt_store
@@ -17,7 +18,7 @@ from tesserabench.collector.store import projects as project_store
 from tesserabench.collector.store import runs as store
 from tesserabench.collector.store.notices import notify_run
 from tesserabench.collector.store.tables import Attempt, Run
-from tesserabench.collector.store.words import AttemptState, Outcome, RunState, TriggerKind
+from tesserabench.collector.store.words import AttemptState, IdenticalRun, Outcome, RunState, TriggerKind
 from tesserabench.wire.names import run_name
 from tesserabench.wire.reasons import Reason
 
@@ -41,6 +42,8 @@ class NewRun:
     request_id: str = ""
     parent_id: int | None = None
     schedule_id: int | None = None
+    identical: IdenticalRun = IdenticalRun.NEITHER
+    """Which one it is of two runs that measure the same code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +57,17 @@ class RunView:
     failures: Mapping[str, int]
     waits_for: str | None = None
     """What a queued run waits for now; none when that was not looked at."""
+    looks: Sequence[LookView] = ()
+    """Looks that follow the first one."""
+    looking: str = ""
+    """Which of them is being taken, while one is."""
 
     @property
     def reason(self) -> str:
         """What a person should know of the run: why it failed, why it waits."""
-        return self.run.reason if self.waits_for is None else self.waits_for
+        if self.waits_for is not None:
+            return self.waits_for
+        return ", ".join(filter(None, (self.run.reason, self.looking)))
 
 
 async def create(session: AsyncSession, request: NewRun, *, actor: str, now: datetime) -> Run:
@@ -111,6 +120,7 @@ def _row(request: NewRun, spec: RunSpec, project_id: int, actor: str, now: datet
         request_id=request.request_id or None,
         parent_id=request.parent_id,
         schedule_id=request.schedule_id,
+        identical=request.identical.value,
         drill=bool(spec.drill),
         state=RunState.QUEUED.value,
         reason="",
@@ -179,6 +189,7 @@ async def views(
         by_run[attempt.run_id].append((attempt, host or "", committed or 0))
     failures = await store.failures(session, ids)
     waits = await waiting.reasons(session, [run for run, _ in kept], now) if now is not None else {}
+    looks = await look_progress.views(session, ids)
     return [
         RunView(
             run=run,
@@ -186,9 +197,17 @@ async def views(
             attempts=by_run[run.id],
             failures=failures.get(run.id, {}),
             waits_for=waits.get(run.id),
+            looks=looks.get(run.id, ()),
+            looking=_looking(run, looks.get(run.id, ()), now),
         )
         for run, project in kept
     ]
+
+
+def _looking(run: Run, looks: Sequence[LookView], now: datetime | None) -> str:
+    if run.state != RunState.JUDGING or not looks or now is None:
+        return ""
+    return look_progress.progress(run, looks, now)
 
 
 def not_found(run_id: int) -> NotFoundError:

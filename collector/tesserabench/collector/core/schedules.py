@@ -19,7 +19,7 @@ from tesserabench.collector.errors import (
 from tesserabench.collector.store import projects as project_store
 from tesserabench.collector.store import schedules as store
 from tesserabench.collector.store.tables import Schedule
-from tesserabench.collector.store.words import TriggerKind
+from tesserabench.collector.store.words import IdenticalRun, TriggerKind
 from tesserabench.wire.names import schedule_name
 from tesserabench.wire.reasons import Reason
 
@@ -41,6 +41,8 @@ class NewSchedule:
     gate: GateSpec = field(default_factory=GateSpec)
     labels: Mapping[str, str] = field(default_factory=dict)
     paused: bool = False
+    identical: bool = False
+    """Every time it measures the same code twice and counts what the gate says wrongly."""
 
 
 def next_on_grid(anchor: datetime, interval_seconds: int, now: datetime) -> datetime:
@@ -73,6 +75,7 @@ async def create(session: AsyncSession, request: NewSchedule, *, actor: str, now
         labels=dict(request.labels),
         interval_seconds=interval,
         paused=request.paused,
+        identical=request.identical,
         next_at=now,
         created_at=now,
         created_by=actor,
@@ -148,6 +151,7 @@ async def start_due(session: AsyncSession, now: datetime) -> bool:
         trigger=TriggerKind.SCHEDULE,
         request_id=f"schedule/{schedule.id}/{due_at.isoformat()}",
         schedule_id=schedule.id,
+        identical=IdenticalRun.FIRST if schedule.identical else IdenticalRun.NEITHER,
     )
     try:
         run = await runs.create(session, request, actor=COLLECTOR, now=now)

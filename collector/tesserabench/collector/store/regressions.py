@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, and_, case, func, literal, not_, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.store.tables import Project, Regression, RegressionEvent, Run, Series
-from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, Severity
+from sqlalchemy.orm import aliased
+from tesserabench.collector.store.tables import Project, Regression, RegressionEvent, RegressionMember, Run, Series
+from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, FindingKind, RegressionState, Severity
 
 _OPEN = [state.value for state in OPEN_REGRESSION_STATES]
 _severity_rank = case({severity.value: rank for rank, severity in enumerate(Severity)}, value=Regression.severity)
 
-RegressionRow = Row[Regression, Series, Run, str]
-"""A regression with its series, the run that it was first seen in, and its project's name."""
+RegressionRow = Row[Regression, Series | None, Run | None, str]
+"""A finding with its series and the run that it was first seen in, as far as it has them, and its project's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +24,15 @@ class RegressionFilter:
 
     project: str = ""
     states: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
     min_severity: str = ""
     suite: str = ""
+    owner: str = ""
     run_id: int | None = None
+    series_id: int | None = None
+    """Only those that this series is a member of."""
+    subject: str = ""
 
 
 async def lock_project(session: AsyncSession, project_id: int) -> None:
@@ -62,8 +69,8 @@ def rank(severity: str) -> int:
 def _rows() -> Any:
     return (
         select(Regression, Series, Run, Project.name)
-        .join(Series, Series.id == Regression.series_id)
-        .join(Run, Run.id == Regression.run_id)
+        .outerjoin(Series, Series.id == Regression.series_id)
+        .outerjoin(Run, Run.id == Regression.run_id)
         .join(Project, Project.id == Regression.project_id)
     )
 
@@ -75,7 +82,10 @@ def _conditions(wanted: RegressionFilter) -> list[ColumnElement[bool]]:
     if wanted.min_severity:
         conditions.append(_severity_rank > rank(wanted.min_severity) - 1)
     if wanted.suite:
-        conditions.append(or_(Run.suite == wanted.suite, Series.suite == wanted.suite))
+        conditions.append(
+            or_(Run.suite == wanted.suite, Series.suite == wanted.suite, Regression.suite == wanted.suite)
+        )
+    conditions += _exact(wanted)
     if wanted.run_id is not None:
         touched = select(literal(1)).where(
             RegressionEvent.regression_id == Regression.id, RegressionEvent.run_id == wanted.run_id
@@ -86,51 +96,137 @@ def _conditions(wanted: RegressionFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
+def _exact(wanted: RegressionFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.kinds:
+        conditions.append(Regression.kind.in_(wanted.kinds))
+    if wanted.causes:
+        conditions.append(Regression.cause.in_(wanted.causes))
+    if wanted.owner:
+        conditions.append(Regression.owner == wanted.owner)
+    if wanted.subject:
+        conditions.append(Regression.subject == wanted.subject)
+    if wanted.series_id is not None:
+        member = select(literal(1)).where(
+            RegressionMember.regression_id == Regression.id, RegressionMember.series_id == wanted.series_id
+        )
+        conditions.append(member.exists())
+    return conditions
+
+
 async def events(session: AsyncSession, regression_id: int) -> Sequence[RegressionEvent]:
     """The history of a regression, oldest first."""
     statement = select(RegressionEvent).where(RegressionEvent.regression_id == regression_id)
     return (await session.scalars(statement.order_by(RegressionEvent.id))).all()
 
 
+async def members(session: AsyncSession, regression_id: int) -> Sequence[Row[RegressionMember, Series]]:
+    """The series of a finding, the worst first."""
+    statement = (
+        select(RegressionMember, Series)
+        .join(Series, Series.id == RegressionMember.series_id)
+        .where(RegressionMember.regression_id == regression_id)
+        .order_by(func.abs(RegressionMember.change).desc(), RegressionMember.series_id)
+    )
+    return (await session.execute(statement)).all()
+
+
+async def member_counts(session: AsyncSession, regression_ids: Sequence[int]) -> dict[int, int]:
+    """How many series each of some findings is about; a finding about none is left out."""
+    statement = (
+        select(RegressionMember.regression_id, func.count())
+        .where(RegressionMember.regression_id.in_(regression_ids))
+        .group_by(RegressionMember.regression_id)
+    )
+    return {regression_id: count for regression_id, count in await session.execute(statement)}  # noqa: C416 - rows are no pairs for dict()
+
+
+async def member(session: AsyncSession, regression_id: int, series_id: int) -> RegressionMember | None:
+    """One series of a finding."""
+    return await session.get(RegressionMember, (regression_id, series_id), populate_existing=True)
+
+
 async def newest_of(
     session: AsyncSession, series_ids: Iterable[int], *, branch: str, drill: bool
 ) -> dict[int, Regression]:
-    """By series the open regression, else the newest closed one, of a branch; locked until the commit."""
+    """By series its open finding, else the newest closed one, of a branch; locked until the commit."""
     statement = (
-        select(Regression)
-        .where(Regression.series_id.in_(list(series_ids)), Regression.branch == branch, Regression.drill.is_(drill))
+        select(RegressionMember.series_id, Regression)
+        .join(Regression, Regression.id == RegressionMember.regression_id)
+        .where(
+            RegressionMember.series_id.in_(list(series_ids)),
+            Regression.kind == FindingKind.REGRESSION.value,
+            Regression.branch == branch,
+            Regression.drill.is_(drill),
+        )
         # Ascending, so that the last one kept for a series is the one wanted.
         .order_by(Regression.state.in_(_OPEN), Regression.updated_at, Regression.id)
+        .with_for_update(of=Regression)
+    )
+    found = await session.execute(statement, execution_options={"populate_existing": True})
+    return {series_id: regression for series_id, regression in found}  # noqa: C416 - rows are no pairs for dict()
+
+
+async def newest_about(session: AsyncSession, project_id: int, kind: str, subject: str) -> Regression | None:
+    """The open finding about a subject, else the newest closed one; locked until the commit."""
+    statement = (
+        select(Regression)
+        .where(Regression.project_id == project_id, Regression.kind == kind, Regression.subject == subject)
+        .order_by(Regression.state.in_(_OPEN).desc(), Regression.updated_at.desc(), Regression.id.desc())
+        .limit(1)
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    return {regression.series_id: regression for regression in await session.scalars(statement)}
+    return await session.scalar(statement)
 
 
 async def open_on(
     session: AsyncSession, series_ids: Iterable[int], *, branch: str, only_drills: bool
-) -> Sequence[Row[Regression, Run]]:
-    """Open regressions of some series on a branch with the runs that found them; locked until the commit."""
+) -> Sequence[Row[RegressionMember, Regression, Run | None]]:
+    """Findings of some series on a branch that are open or ignored for a while, with the runs that found them.
+
+    One row a series; the findings are locked until the commit.
+    """
     conditions = [
-        Regression.series_id.in_(list(series_ids)),
+        RegressionMember.series_id.in_(list(series_ids)),
+        Regression.kind == FindingKind.REGRESSION.value,
         Regression.branch == branch,
-        Regression.state.in_(_OPEN),
+        or_(Regression.state.in_(_OPEN), Regression.ignored_until.is_not(None)),
     ]
     if only_drills:
         conditions.append(Regression.drill.is_(True))
-    statement = select(Regression, Run).join(Run, Run.id == Regression.run_id).where(*conditions)
-    statement = statement.order_by(Regression.id).with_for_update(of=Regression)
+    statement = (
+        select(RegressionMember, Regression, Run)
+        .join(Regression, Regression.id == RegressionMember.regression_id)
+        .outerjoin(Run, Run.id == Regression.run_id)
+        .where(*conditions)
+        .order_by(Regression.id, RegressionMember.series_id)
+        .with_for_update(of=Regression)
+    )
     return (await session.execute(statement, execution_options={"populate_existing": True})).all()
 
 
+async def still_worse(session: AsyncSession, regression_id: int) -> int:
+    """How many series of a finding have not returned to the level of before."""
+    statement = select(func.count()).where(
+        RegressionMember.regression_id == regression_id, RegressionMember.returned_at.is_(None)
+    )
+    return await session.scalar(statement) or 0
+
+
 async def blocking(session: AsyncSession, regression: Regression) -> int | None:
-    """Id of another open regression of the same series, branch and kind."""
+    """Id of another open finding of the same series and branch, or about the same subject."""
+    same: tuple[ColumnElement[bool], ...]
+    if regression.kind == FindingKind.REGRESSION:
+        same = (
+            Regression.series_id == regression.series_id,
+            Regression.branch == regression.branch,
+            Regression.drill.is_(regression.drill),
+        )
+    else:
+        same = (Regression.project_id == regression.project_id, Regression.subject == regression.subject)
     statement = select(Regression.id).where(
-        Regression.series_id == regression.series_id,
-        Regression.branch == regression.branch,
-        Regression.drill.is_(regression.drill),
-        Regression.state.in_(_OPEN),
-        Regression.id != regression.id,
+        *same, Regression.kind == regression.kind, Regression.state.in_(_OPEN), Regression.id != regression.id
     )
     return await session.scalar(statement)
 
@@ -141,17 +237,48 @@ def alerts() -> ColumnElement[bool]:
     A change that is still under review is its author's business: it fails the gate and wakes nobody.
     """
     own_base = and_(Run.branch != "", Run.branch == Run.base_branch)
-    return and_(Run.pull_request == "", or_(Regression.branch == "", own_base))
+    merged = and_(Run.pull_request == "", or_(Regression.branch == "", own_base))
+    return case((Regression.run_id.is_(None), Regression.branch == ""), else_=merged)
 
 
-async def gauges(session: AsyncSession) -> Sequence[Row[Regression, Series, Run, str, bool]]:
-    """Every open regression with its series, run and project, and whether it is to wake somebody."""
+async def gauges(session: AsyncSession) -> Sequence[Row[Regression, Series | None, Run | None, str, bool]]:
+    """Every open finding with its series, run and project, and whether it is to wake somebody."""
     statement = _rows().add_columns(alerts()).where(Regression.state.in_(_OPEN))
     return (await session.execute(statement.order_by(Regression.id))).all()
 
 
-async def stale_branches(session: AsyncSession, *, before: datetime) -> Sequence[Regression]:
-    """Open regressions of other branches that nothing has happened to since then; locked until the commit."""
-    conditions = (Regression.state.in_(_OPEN), Regression.branch != "", Regression.updated_at < before)
+async def stale(session: AsyncSession, *, before: datetime) -> Sequence[Regression]:
+    """Open findings of other branches, and fixed ones, that nothing happened to since then; locked until the commit."""
+    forgotten = or_(Regression.branch != "", Regression.state == RegressionState.FIXED.value)
+    conditions = (Regression.state.in_(_OPEN), forgotten, Regression.updated_at < before)
     statement = select(Regression).where(*conditions).order_by(Regression.id).limit(500)
     return (await session.scalars(statement.with_for_update(skip_locked=True))).all()
+
+
+async def due_to_wake(session: AsyncSession, now: datetime) -> Sequence[Regression]:
+    """Findings that were ignored until now, unless another one is open for the same; locked until the commit."""
+    other = aliased(Regression)
+    taken = select(literal(1)).where(
+        other.id != Regression.id,
+        other.kind == Regression.kind,
+        other.state.in_(_OPEN),
+        or_(
+            and_(
+                Regression.series_id.is_not(None),
+                other.series_id == Regression.series_id,
+                other.branch == Regression.branch,
+                other.drill == Regression.drill,
+            ),
+            and_(
+                Regression.subject != "", other.subject == Regression.subject, other.project_id == Regression.project_id
+            ),
+        ),
+    )
+    statement = (
+        select(Regression)
+        .where(Regression.ignored_until <= now, Regression.state == RegressionState.IGNORED.value, not_(taken.exists()))
+        .order_by(Regression.id)
+        .limit(500)
+        .with_for_update(skip_locked=True)
+    )
+    return (await session.scalars(statement)).all()

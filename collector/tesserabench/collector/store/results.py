@@ -125,6 +125,8 @@ def comparable_runs(
         Run.state == RunState.FINISHED.value,
         Run.outcome == Outcome.OK.value,
         Run.drill.is_(False),
+        # It was compared with itself alone: nobody knows how good its level is.
+        Run.identical == "",
         ~Run.spec.has_key("duet"),
         Run.trigger != TriggerKind.CONFIRMATION.value,
         Run.branch.in_(branches),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.tables import Project, Run, Schedule
 from tesserabench.collector.store.words import RunState
@@ -45,3 +45,8 @@ async def last_run_goes_on(session: AsyncSession, schedule: Schedule) -> bool:
         return False
     state = await session.scalar(select(Run.state).where(Run.id == schedule.last_run_id))
     return state not in {None, RunState.FINISHED.value}
+
+
+async def set_last_run(session: AsyncSession, schedule_id: int, run_id: int) -> None:
+    """Let a schedule wait for this run before it asks for the next one."""
+    await session.execute(update(Schedule).where(Schedule.id == schedule_id).values(last_run_id=run_id))

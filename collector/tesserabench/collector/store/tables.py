@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
+from tesserabench.collector.store.finding_tables import IdenticalComparison, RegressionMember
 from tesserabench.collector.store.policy_tables import PolicyRevision
 from tesserabench.collector.store.schema import Table
 from tesserabench.collector.store.schema import id_column as _id
@@ -94,6 +95,8 @@ class Run(Table):
     judged_until: Mapped[datetime | None]
     # Bumped by every change that a watcher should see.
     revision_number: Mapped[int] = mapped_column(server_default=text("0"))
+    # Of two runs that measure the same code, to count false alarms: `first`, and `second`, whose parent is the first.
+    identical: Mapped[str] = mapped_column(server_default="")
 
     __table_args__ = (
         UniqueConstraint("project_id", "request_id"),
@@ -101,6 +104,7 @@ class Run(Table):
         Index(None, "project_id", "suite", "branch", text("id DESC")),
         Index(None, "project_id", "commit", postgresql_ops={"commit": "text_pattern_ops"}),
         Index("ix_run_unfinished", "state", postgresql_where=text("state <> 'finished'")),
+        Index("ix_run_identical", "parent_id", postgresql_where=text("identical <> ''")),
     )
 
 
@@ -367,26 +371,54 @@ class Comparison(Table):
 
 
 class Regression(Table):
-    """A series that became worse. At most one open regression per series and branch, drills apart."""
+    """A finding: series that became worse for one cause, a device that is slow, or data that stopped.
+
+    At most one is open per series and branch, drills apart, and per subject of the other kinds.
+    """
 
     __tablename__ = "regression"
 
     id: Mapped[int] = _id()
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
-    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
+    # The series that shows it most; members name all of them.
+    series_id: Mapped[int | None] = mapped_column(ForeignKey("series.id"))
     # Branch that it was found on; empty for the project's default branch.
     branch: Mapped[str] = mapped_column(server_default="")
     state: Mapped[str]
     severity: Mapped[str]
-    change: Mapped[float]
+    # How much worse: 0.1 is 10 %; absent where nothing is compared.
+    change: Mapped[float | None]
     evidence: Mapped[dict[str, Any]]
-    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
     base_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
     confirming_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
     owner: Mapped[str] = mapped_column(server_default="")
     drill: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
+    kind: Mapped[str] = mapped_column(server_default="regression")
+    # What it is about when that is no series: `devices/{uuid}`, `schedules/{name}`, `series/{id}`.
+    subject: Mapped[str] = mapped_column(server_default="")
+    # One sentence, for findings that no comparison explains.
+    summary: Mapped[str] = mapped_column(server_default="")
+    # Copies of what lists and metrics are filtered by: there may be no series and no run to ask.
+    suite: Mapped[str] = mapped_column(server_default="")
+    device_key: Mapped[str] = mapped_column(server_default="")
+    # code, host, environment, unknown; empty as long as nobody has looked for it. `attribution` says why.
+    cause: Mapped[str] = mapped_column(server_default="")
+    # Who judged: the policy's name and revision, by which the detector's score is kept.
+    policy: Mapped[str] = mapped_column(server_default="")
+    feedback_by: Mapped[str] = mapped_column(server_default="")
+    attribution: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    # An ignored finding wakes then; none: it does not.
+    ignored_until: Mapped[datetime | None]
+    duplicate_of: Mapped[int | None] = mapped_column(ForeignKey("regression.id"))
+    # Runs since it was fixed that show the level of before; enough of them verify it.
+    good_runs: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    # What a person says of the detector: it was right, or it was not.
+    feedback: Mapped[bool | None]
+    # When a person first did something about it.
+    triaged_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index(
@@ -395,9 +427,22 @@ class Regression(Table):
             "branch",
             "drill",
             unique=True,
-            postgresql_where=text("state IN ('suspected', 'confirmed', 'acknowledged')"),
+            postgresql_where=text(
+                "kind = 'regression' AND state IN ('suspected', 'confirmed', 'acknowledged', 'assigned', 'fixed')"
+            ),
+        ),
+        Index(
+            "uq_regression_one_open_per_subject",
+            "project_id",
+            "kind",
+            "subject",
+            unique=True,
+            postgresql_where=text(
+                "kind <> 'regression' AND state IN ('suspected', 'confirmed', 'acknowledged', 'assigned', 'fixed')"
+            ),
         ),
         Index(None, "project_id", "state", text("id DESC")),
+        Index("ix_regression_ignored_until", "ignored_until", postgresql_where=text("ignored_until IS NOT NULL")),
     )
 
 
@@ -436,6 +481,8 @@ class Schedule(Table):
     last_success_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = _now()
     created_by: Mapped[str]
+    # Every time it measures the same code twice and counts what the gate says wrongly.
+    identical: Mapped[bool] = mapped_column(server_default=text("false"))
 
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
@@ -496,6 +543,7 @@ __all__ = [
     "CaseResult",
     "Comparison",
     "Host",
+    "IdenticalComparison",
     "IngestLog",
     "LogLine",
     "Measurement",
@@ -504,6 +552,7 @@ __all__ = [
     "QuarantinedRecord",
     "Regression",
     "RegressionEvent",
+    "RegressionMember",
     "Rendezvous",
     "Run",
     "Schedule",

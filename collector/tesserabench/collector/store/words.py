@@ -63,17 +63,51 @@ class Severity(StrEnum):
 
 
 class RegressionState(StrEnum):
-    """Where a regression is in its life."""
+    """Where a finding is in its life. `docs/states/regression.md` draws the machine."""
 
     SUSPECTED = "suspected"
     CONFIRMED = "confirmed"
     ACKNOWLEDGED = "acknowledged"
+    ASSIGNED = "assigned"
+    FIXED = "fixed"
     IGNORED = "ignored"
     RESOLVED = "resolved"
+    VERIFIED = "verified"
+    WONT_FIX = "wont_fix"
+    FALSE_POSITIVE = "false_positive"
+    INFRASTRUCTURE = "infrastructure"
+    DUPLICATE = "duplicate"
+    ACCEPTED = "accepted"
 
 
-OPEN_REGRESSION_STATES = (RegressionState.SUSPECTED, RegressionState.CONFIRMED, RegressionState.ACKNOWLEDGED)
-"""States in which a regression still asks for somebody's attention."""
+OPEN_REGRESSION_STATES = (
+    RegressionState.SUSPECTED,
+    RegressionState.CONFIRMED,
+    RegressionState.ACKNOWLEDGED,
+    RegressionState.ASSIGNED,
+    RegressionState.FIXED,
+)
+"""States in which a finding is not over: it asks for somebody's attention, or waits to be verified."""
+
+
+class FindingKind(StrEnum):
+    """What a finding is about."""
+
+    REGRESSION = "regression"
+    """Results became worse."""
+    SLOW_DEVICE = "slow_device"
+    """A device is slower than its siblings."""
+    MISSING_DATA = "missing_data"
+    """A series or a schedule gives no results any more."""
+
+
+class CauseWord(StrEnum):
+    """What a finding comes from."""
+
+    CODE = "code"
+    HOST = "host"
+    ENVIRONMENT = "environment"
+    UNKNOWN = "unknown"
 
 
 class TriggerKind(StrEnum):
@@ -84,6 +118,14 @@ class TriggerKind(StrEnum):
     SCHEDULE = "schedule"
     CONFIRMATION = "confirmation"
     RETRY = "retry"
+
+
+class IdenticalRun(StrEnum):
+    """Which one a run is of two that measure the same code, to count what the gate calls different."""
+
+    NEITHER = ""
+    FIRST = "first"
+    SECOND = "second"
 
 
 class Role(StrEnum):

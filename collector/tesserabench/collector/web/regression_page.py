@@ -7,11 +7,11 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import regressions
-from tesserabench.collector.core.spec import DEFAULT_BRANCH
+from tesserabench.collector.core.finding_life import TRANSITIONS, Event
 from tesserabench.collector.store import boxes as box_store
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store.tables import Regression, RegressionEvent, Run, Series
-from tesserabench.collector.store.words import OPEN_REGRESSION_STATES
+from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, FindingKind, RegressionState
 from tesserabench.collector.web import chart
 from tesserabench.collector.web.chart import Group
 
@@ -21,8 +21,8 @@ class RegressionPage:
     """A regression with its evidence and its history."""
 
     regression: Regression
-    series: Series
-    run: Run
+    series: Series | None
+    run: Run | None
     project: str
     evidence: Mapping[str, Any]
     """As `tesserabench.v1.ComparisonEntry` in JSON."""
@@ -45,7 +45,7 @@ async def read(session: AsyncSession, regression_id: int) -> RegressionPage:
         ("again", "measured again in", regression.confirming_run_id),
     ]
     ids = [run_id for _, _, run_id in looks if run_id is not None]
-    measured = await box_store.of_runs(session, ids, series_id=series.id)
+    measured = await box_store.of_runs(session, ids, series_id=series.id) if series is not None else []
     groups = [
         Group(name=f"{what}, run {run_id}", style=style, boxes=[box for box in measured if box.run_id == run_id])
         for style, what, run_id in looks
@@ -58,23 +58,34 @@ async def read(session: AsyncSession, regression_id: int) -> RegressionPage:
         project=project,
         evidence=regression.evidence,
         events=await store.events(session, regression_id),
-        drawing=chart.launches(groups, series.unit),
+        drawing=chart.launches(groups, series.unit) if series is not None else Markup(),
         commands=commands(regression, run),
     )
 
 
-def commands(regression: Regression, run: Run) -> list[tuple[str, str]]:
-    """What a person can do with a regression in its state."""
+def commands(regression: Regression, run: Run | None) -> list[tuple[str, str]]:
+    """What a person can do with a finding in its state."""
     number = regression.id
     if regression.state not in OPEN_REGRESSION_STATES:
         return [("It is not over", f"tbctl regression reopen {number} --comment 'why'")]
-    open_to = [
-        ("I look after it: the alert ends, it stays open", f"tbctl regression ack {number} --comment 'what I know'"),
-        ("It does not matter: the alert ends, it is closed", f"tbctl regression ignore {number} --comment 'why'"),
-        ("It is fixed", f"tbctl regression resolve {number} --comment 'how'"),
-        ("Measure it again", f"tbctl run retry {run.id} --wait"),
+    possible = [
+        (Event.ACKNOWLEDGED, "I look after it: the alert ends, it stays open", "ack {} --comment 'what I know'"),
+        (Event.ASSIGNED, "Somebody else is to look after it", "assign {} --owner NAME"),
+        (Event.IGNORED, "Not now: the alert ends until then", "ignore {} --until 14d --comment 'why'"),
+        (Event.FIXED, "It is fixed: later runs verify it", "resolve {} --as fixed --comment 'how'"),
+        (Event.FALSE_POSITIVE, "There is nothing: the detector was wrong", "resolve {} --as false-positive"),
+        (Event.INFRASTRUCTURE, "A machine was at fault", "resolve {} --as infrastructure --comment 'which'"),
     ]
-    if not regression.drill:
-        moved = f"tbctl baseline set branch:{run.branch or DEFAULT_BRANCH} {run.id}"
-        open_to.append(("It is wanted: compare with the new level from now on", moved))
-    return open_to
+    if regression.kind == FindingKind.REGRESSION and not regression.drill:
+        possible.append(
+            (Event.ACCEPTED, "It is wanted: its level is the normal one from now on", "accept {} --comment 'why'")
+        )
+    state = RegressionState(regression.state)
+    found = [
+        (what, f"tbctl regression {words.format(number)}")
+        for event, what, words in possible
+        if (state, event) in TRANSITIONS
+    ]
+    if run is not None:
+        found.append(("Measure it again", f"tbctl run retry {run.id} --wait"))
+    return found

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from tesserabench.collector.core import schedules
+from tesserabench.collector.core import identical, schedules
 from tesserabench.collector.store.database import Database
 
 _MOST_A_ROUND = 100
 
 
 class Scheduler:
-    """Creates the runs of schedules that are due."""
+    """Creates the runs of schedules that are due, and the second ones of pairs that measure the same code."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -21,4 +21,8 @@ class Scheduler:
         for _ in range(_MOST_A_ROUND):
             async with self._database.transaction() as session:
                 if not await schedules.start_due(session, self._clock()):
+                    break
+        for _ in range(_MOST_A_ROUND):
+            async with self._database.transaction() as session:
+                if not await identical.ask_second(session, self._clock()):
                     return

@@ -1,0 +1,220 @@
+"""What people do about findings. Each leaves an event with its actor, and an audit row."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.collector.core import audit, regressions
+from tesserabench.collector.core.finding_life import TRANSITIONS, Event
+from tesserabench.collector.core.regressions import Act, note, step
+from tesserabench.collector.errors import FailedPreconditionError, invalid_field
+from tesserabench.collector.store import regressions as store
+from tesserabench.collector.store.tables import Regression
+from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, FindingKind, RegressionState
+from tesserabench.wire.names import regression_name
+from tesserabench.wire.reasons import Reason
+
+RESOLUTIONS: Mapping[str, Event] = {
+    "fixed": Event.FIXED,
+    "wont_fix": Event.WONT_FIX,
+    "false_positive": Event.FALSE_POSITIVE,
+    "infrastructure": Event.INFRASTRUCTURE,
+    "duplicate": Event.DUPLICATE,
+}
+"""What a finding can be resolved as."""
+
+_IMPLIED_FEEDBACK: Mapping[Event, bool] = {
+    Event.FIXED: True,
+    Event.WONT_FIX: True,
+    Event.ACCEPTED: True,
+    Event.FALSE_POSITIVE: False,
+}
+"""What an answer says of the detector. A machine at fault says nothing: whether the cause was named counts there."""
+
+_IN_SHORT: Mapping[Event, str] = {
+    Event.ACKNOWLEDGED: "tbctl regression ack",
+    Event.ASSIGNED: "tbctl regression assign",
+    Event.IGNORED: "tbctl regression ignore",
+    Event.FIXED: "tbctl regression resolve",
+    Event.ACCEPTED: "tbctl regression accept",
+    Event.REOPENED: "tbctl regression reopen",
+}
+
+
+async def acknowledge(session: AsyncSession, regression_id: int, *, owner: str, act: Act) -> None:
+    """Somebody has seen it: its alert ends, it stays open.
+
+    Raises:
+        NotFoundError: there is no such finding.
+        FailedPreconditionError: it is over, or waits to be verified.
+    """
+    regression = await _ready(session, regression_id, Event.ACKNOWLEDGED)
+    regression.owner = owner or act.actor
+    await _take(session, regression, Event.ACKNOWLEDGED, act)
+
+
+async def assign(session: AsyncSession, regression_id: int, *, owner: str, act: Act) -> None:
+    """Somebody is to look after it: its alert ends, it stays open.
+
+    Raises:
+        InvalidArgumentError: there is no owner.
+        NotFoundError: there is no such finding.
+        FailedPreconditionError: it is over, or waits to be verified.
+    """
+    if not owner.strip():
+        raise invalid_field("owner", owner, "say who is to look after it")
+    regression = await _ready(session, regression_id, Event.ASSIGNED)
+    regression.owner = owner.strip()
+    comment = f"to {regression.owner}" + (f": {act.comment}" if act.comment else "")
+    await _take(session, regression, Event.ASSIGNED, Act(actor=act.actor, comment=comment, now=act.now))
+
+
+async def ignore(session: AsyncSession, regression_id: int, *, until: datetime | None = None, act: Act) -> None:
+    """It does not matter, for good or until some time: its alert ends and it is closed.
+
+    Raises:
+        InvalidArgumentError: there is no comment, or the time has passed.
+        NotFoundError: there is no such finding.
+        FailedPreconditionError: it is closed.
+    """
+    if not act.comment.strip():
+        raise invalid_field("comment", act.comment, "say why it does not matter; whoever finds it next will ask")
+    if until is not None and until <= act.now:
+        raise invalid_field("until", until.isoformat(), "give a time that is still to come, or leave it out for good")
+    regression = await _ready(session, regression_id, Event.IGNORED)
+    ends = f" (until {until:%Y-%m-%d %H:%M} UTC)" if until is not None else ""
+    await _take(session, regression, Event.IGNORED, Act(actor=act.actor, comment=act.comment + ends, now=act.now))
+    regression.ignored_until = until
+
+
+async def resolve(
+    session: AsyncSession, regression_id: int, *, resolution: str, duplicate_of: int | None, act: Act
+) -> None:
+    """Answer it: fixed (measuring has to show it), wont_fix, false_positive, infrastructure, duplicate.
+
+    Raises:
+        InvalidArgumentError: there is no such answer, or a duplicate of nothing, of itself or of a duplicate.
+        NotFoundError: there is no such finding.
+        FailedPreconditionError: it is closed.
+    """
+    event = RESOLUTIONS.get(resolution)
+    if event is None:
+        raise invalid_field("resolution", resolution, f"give one of {', '.join(RESOLUTIONS)}")
+    if (event is Event.DUPLICATE) != (duplicate_of is not None):
+        shown = regression_name(duplicate_of) if duplicate_of is not None else ""
+        raise invalid_field("duplicate_of", shown, "name the other finding for a duplicate, and for nothing else")
+    regression = await _ready(session, regression_id, event)
+    if duplicate_of is not None:
+        regression.duplicate_of = await _original(session, regression, duplicate_of)
+        told = f"of {regression_name(duplicate_of)}" + (f": {act.comment}" if act.comment else "")
+        act = Act(actor=act.actor, comment=told, now=act.now)
+    await _take(session, regression, event, act)
+
+
+async def _original(session: AsyncSession, regression: Regression, other_id: int) -> int:
+    name = regression_name(other_id)
+    if other_id == regression.id:
+        raise invalid_field("duplicate_of", name, "is this finding itself; name another one")
+    other = (await regressions.get(session, other_id))[0]
+    if other.project_id != regression.project_id:
+        raise invalid_field("duplicate_of", name, "belongs to another project; name one of the same")
+    if other.duplicate_of is not None and other.state == RegressionState.DUPLICATE:
+        raise invalid_field("duplicate_of", name, f"is itself a duplicate; name {regression_name(other.duplicate_of)}")
+    return other.id
+
+
+async def accept(session: AsyncSession, regression_id: int, *, act: Act) -> None:
+    """The new level is wanted: runs at it pass, the baseline moves to it, and histories begin anew there.
+
+    Raises:
+        InvalidArgumentError: there is no comment.
+        NotFoundError: there is no such finding.
+        FailedPreconditionError: it is closed, a drill, or not about results.
+    """
+    if not act.comment.strip():
+        raise invalid_field("comment", act.comment, "say why the new level is wanted; it becomes the normal one")
+    regression = await _ready(session, regression_id, Event.ACCEPTED)
+    if regression.kind != FindingKind.REGRESSION or regression.drill:
+        what = "a drill" if regression.drill else f"of kind {regression.kind}"
+        message = f"{regression_name(regression_id)} is {what} and has no level to accept; resolve or ignore it"
+        raise FailedPreconditionError(message, reason=Reason.REGRESSION_CLOSED)
+    await _take(session, regression, Event.ACCEPTED, act)
+
+
+async def reopen(session: AsyncSession, regression_id: int, *, act: Act) -> None:
+    """It is open again after all.
+
+    Raises:
+        NotFoundError: there is no such finding.
+        FailedPreconditionError: it is open, or another one of the same series or subject is.
+    """
+    row = (await regressions.get(session, regression_id, lock=True))[0]
+    await store.lock_project(session, row.project_id)
+    regression = await _ready(session, regression_id, Event.REOPENED)
+    other = await store.blocking(session, regression)
+    if other is not None:
+        message = f"{regression_name(other)} is open for the same series; look there instead of reopening this one"
+        raise FailedPreconditionError(message, reason=Reason.REGRESSION_OPEN)
+    regression.duplicate_of = None
+    await _take(session, regression, Event.REOPENED, act)
+
+
+async def comment(session: AsyncSession, regression_id: int, *, act: Act) -> None:
+    """Write something down about it; its state stays.
+
+    Raises:
+        InvalidArgumentError: there is no comment.
+        NotFoundError: there is no such finding.
+    """
+    if not act.comment.strip():
+        raise invalid_field("comment", act.comment, "say something")
+    regression = (await regressions.get(session, regression_id, lock=True))[0]
+    note(session, regression, act)
+    await _audit(session, regression, "comment", act)
+
+
+async def feedback(session: AsyncSession, regression_id: int, *, right: bool, act: Act) -> None:
+    """Say whether the detector was right; the state stays, the score counts it.
+
+    Raises:
+        NotFoundError: there is no such finding.
+    """
+    regression = (await regressions.get(session, regression_id, lock=True))[0]
+    _judge_detector(regression, right=right, act=act)
+    said = "the detector was right" if right else "the detector was wrong"
+    told = said + (f": {act.comment}" if act.comment else "")
+    note(session, regression, Act(actor=act.actor, comment=told, now=act.now))
+    await _audit(session, regression, "feedback", act)
+
+
+def _judge_detector(regression: Regression, *, right: bool, act: Act) -> None:
+    regression.feedback, regression.feedback_by = right, act.actor
+    regression.triaged_at = regression.triaged_at or act.now
+
+
+async def _ready(session: AsyncSession, regression_id: int, event: Event) -> Regression:
+    """The locked row, if a person may let this happen to it."""
+    regression = (await regressions.get(session, regression_id, lock=True))[0]
+    state = RegressionState(regression.state)
+    if (state, event) in TRANSITIONS:
+        return regression
+    possible = [words for wanted, words in _IN_SHORT.items() if (state, wanted) in TRANSITIONS]
+    done = "open" if state in OPEN_REGRESSION_STATES else "closed"
+    message = f"{regression_name(regression_id)} is {state}, which is {done}, and cannot be {event}"
+    reason = Reason.REGRESSION_OPEN if state in OPEN_REGRESSION_STATES else Reason.REGRESSION_CLOSED
+    raise FailedPreconditionError(f"{message}; possible now: {', '.join(possible)}", reason=reason)
+
+
+async def _take(session: AsyncSession, regression: Regression, event: Event, act: Act) -> None:
+    step(session, regression, event, act)
+    if event in _IMPLIED_FEEDBACK:
+        _judge_detector(regression, right=_IMPLIED_FEEDBACK[event], act=act)
+    regression.triaged_at = regression.triaged_at or act.now
+    await _audit(session, regression, event, act)
+
+
+async def _audit(session: AsyncSession, regression: Regression, what: str, act: Act) -> None:
+    detail = {"comment": act.comment, "owner": regression.owner}
+    if regression.duplicate_of is not None:
+        detail["duplicate_of"] = regression_name(regression.duplicate_of)
+    await audit.record(session, act.actor, f"regression.{what}", regression_name(regression.id), detail)

@@ -7,6 +7,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tesserabench.analysis.rules import written
+from tesserabench.analysis.rules.rule import Rule
+from tesserabench.analysis.rules.schema import MATCH_HELP
+from tesserabench.analysis.rules.settings import SETTINGS
 from tesserabench.bench import INSTALLED, METRICS, Benchmark, DeviceKind, Params, Tier
 from tesserabench.bench import metric as metric_module
 from tesserabench.cli.explanations import OUTCOMES
@@ -38,6 +42,18 @@ What is installed, by suite. Cases are counted for the tiers smoke, regression, 
 the first case of the smallest tier: operations, compulsory bytes (each input once, each output once) and items of one
 launch. `tbctl bench list` prints what your installation has.
 """
+_POLICY_HEAD = """\
+# Policy files
+
+Every key of a policy file. [The guide](../guide/policies.md) explains how rules are read; `tbctl policy explain` tells
+what holds for a series, and `tbctl policy schema` prints the same for an editor.
+
+A file begins with `apiVersion: tesserabench/v1` and `kind: Policy`. `project` names the project that it is for; it can
+be applied to no other then. `defaults` and each of the `rules` hold settings; a rule has a `name` and a `match` too.
+
+Sizes are written `2 %` or `0.02`, durations `90s`, `20m`, `1h30m`, `3d` or `2w`, days `2030-01-31`.
+
+"""
 _BEGIN, _END = "<!-- words: written by `make docs` -->", "<!-- end of words -->"
 
 
@@ -47,6 +63,7 @@ def pages() -> dict[Path, str]:
     return {
         measuring: with_words(measuring.read_text(encoding="utf-8")),
         DOCS / "reference" / "metrics.md": metrics_page(),
+        DOCS / "reference" / "policy.md": policy_page(),
         DOCS / "reference" / "suites.md": suites_page(),
     }
 
@@ -95,6 +112,29 @@ def _sentences() -> dict[str, str]:
                 if value in METRICS:
                     found[value.name] = " ".join(said.split())
     return found
+
+
+def policy_page() -> str:
+    """The reference of policy files: what a rule can ask for, and what it can say."""
+    asks = [(f"`{key}`", text) for key, text in MATCH_HELP.items()]
+    built_in = Rule()
+    says = [
+        (
+            f"`{setting.key}`",
+            setting.help + (" Chosen by suite and branch alone." if setting.whole_run else ""),
+            written(setting.key, getattr(built_in, setting.field)),
+            f"`{setting.example}`",
+        )
+        for setting in SETTINGS
+    ]
+    return (
+        f"{_POLICY_HEAD}## What a rule asks for (`match`)\n\n"
+        "All of it must be so; what is left out does not matter; what is not known matches nothing. `*` stands for any "
+        "characters, `?` for one; a list gives alternatives, `!` in front makes an exception, and brackets mean "
+        "themselves.\n\n"
+        f"{_table(('key', 'meaning'), asks)}\n## What a rule says\n\n"
+        f"{_table(('key', 'meaning', 'built in', 'example'), says)}"
+    )
 
 
 def suites_page() -> str:

@@ -17,7 +17,7 @@ _SIZES = frozenset(
         "smallest-change",
     }
 )
-_UNITS = ((604_800, "w"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def written(key: str, value: Any) -> str:
@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
         return "never"
     parts: list[str] = []
     rest = seconds
-    for size, unit in _UNITS[1:]:
+    for size, unit in _UNITS:
         count = rest if unit == "s" else rest // size
         if count:
             parts.append(f"{count:g}{unit}")

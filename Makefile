@@ -19,7 +19,7 @@ PYTEST_ARGS ?=
 
 .PHONY: help
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 # --- installation ----------------------------------------------------------------------------------------------------
 
@@ -52,6 +52,8 @@ lock: $(INSTALLED) ## Choose versions anew: requirements/*.txt, with hashes and 
 	compile pyproject.toml --extra collector --extra embedded --constraint requirements/dev.txt -o requirements/collector.txt; \
 	for cuda in 12 13; do compile pyproject.toml --extra cuda$$cuda --constraint requirements/dev.txt -o requirements/agent-cuda$$cuda.txt; done; \
 	echo 'hatchling' | compile - --constraint requirements/dev.txt -o requirements/build.txt; \
+	printf '%s\n' apache-otava asv more-itertools ruptures "signal-processing-algorithms; python_version < '3.12'" | \
+	  compile - --no-deps -o requirements/peers.txt; \
 	echo 'uv' | compile - -o requirements/bootstrap.txt
 
 # --- the contract ----------------------------------------------------------------------------------------------------
@@ -94,6 +96,23 @@ test-tools: $(INSTALLED)
 bench: $(INSTALLED) ## Performance figures, side by side with a reference, into build/bench/
 	@mkdir -p build/bench
 	@set -e; for program in tests/bench/bench_*.py; do PYTHONPATH=tests $(BIN)/python "$$program" --out build/bench; done
+
+# Other detectors as they are published, beside ours; without their dependencies, most of which their commands need.
+PEERS := build/peers
+
+$(PEERS)/installed: requirements/peers.txt $(INSTALLED)
+	@rm -rf $(PEERS)
+	@$(UV) pip install --quiet --target $(PEERS) --python $(BIN)/python --no-deps --require-hashes -r requirements/peers.txt || \
+	  { echo "uv could not install; trying pip"; \
+	    $(BIN)/python -m pip install --quiet --target $(PEERS) --no-deps --require-hashes -r requirements/peers.txt; }
+	@touch $@
+
+DETECTION_ARGS ?=
+
+.PHONY: bench-detection
+bench-detection: $(PEERS)/installed ## Judging beside that of other tools, on the same data; DETECTION_DATA adds recorded histories
+	@mkdir -p build/bench
+	@PYTHONPATH=tests $(BIN)/python -m detection --out build/bench $(DETECTION_ARGS)
 
 .PHONY: docs
 docs: $(INSTALLED) ## Write the pages of docs/ that come from the code: words of a result, metrics, suites

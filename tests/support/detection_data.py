@@ -345,9 +345,9 @@ SCENARIOS = (
     Scenario(name="quiet, 3 launches", runs=3, samples=20, sample=0.005, run=0.004, night=0.001),
     Scenario(name="quiet, one night of 25", runs=1, samples=25, sample=0.012, run=0.0013, history=10),
     Scenario(name="quiet, no history", runs=8, samples=20, sample=0.005, run=0.004, night=0.001, history=0),
-    Scenario(name="drifting", runs=8, samples=20, sample=0.005, run=0.003, walk=0.003),
-    Scenario(name="drifting, interleaved", runs=8, samples=20, sample=0.005, run=0.003, walk=0.003, interleaved=True),
-    Scenario(name="correlated", runs=8, samples=20, sample=0.005, run=0.01, correlation=0.8),
+    Scenario(name="drifting", runs=8, samples=20, sample=0.005, run=0.003, walk=0.006),
+    Scenario(name="drifting, interleaved", runs=8, samples=20, sample=0.005, run=0.003, walk=0.006, interleaved=True),
+    Scenario(name="correlated", runs=8, samples=20, sample=0.005, run=0.02, correlation=0.8),
     Scenario(name="bimodal", runs=8, samples=20, sample=0.003, run=0.002, modes=0.12),
     Scenario(name="busy machine", runs=8, samples=20, sample=0.05, run=0.03, tail=0.1, walk=0.02),
     Scenario(name="different nights", runs=5, samples=5, sample=0.01, run=0.005, night=0.012),
@@ -356,10 +356,12 @@ QUIET = tuple(scenario.name for scenario in SCENARIOS if scenario.name.startswit
 """Scenarios in which a change of 5 % has to be found."""
 
 
-def gate_pairs(seed: int, count: int, changes: Sequence[float] = (0.0,)) -> Iterator[GatePair]:
-    """For every scenario `count` pairs of the same runs, each with the new side slower by every one of `changes`."""
+def gate_pairs(
+    seed: int, count: int, changes: Sequence[float] = (0.0,), *, only: str | None = None
+) -> Iterator[GatePair]:
+    """For every scenario, or `only` one, `count` pairs of runs, each with the new side slower by all of `changes`."""
     for place, scenario in enumerate(SCENARIOS):
-        for index in range(count):
+        for index in range(count if only in {None, scenario.name} else 0):
             rng = np.random.default_rng([seed, 6, place, index])
             history, base, new = _sides(rng, scenario)
             level = math.exp(rng.uniform(0, 12))

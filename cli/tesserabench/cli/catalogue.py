@@ -162,6 +162,7 @@ ENTRIES: dict[str, Entry | Noun] = {
     "result": _RESULT,
     **_verbs("compare", compare="Compare two runs, commits, branches or baselines."),
     **_verbs("gate", gate="Judge a run: exit status 10 when something became slower."),
+    **_verbs("history", history="Show what a benchmark gave over time, and where it changed."),
     "baseline": _BASELINE,
     "regression": _REGRESSION,
     "node": _NODE,

@@ -343,7 +343,7 @@ Global___ListSeriesRequest: _TypeAlias = ListSeriesRequest  # noqa: Y015
 
 @_typing.final
 class ListSeriesResponse(_message.Message):
-    """Series in the order of their cases."""
+    """Series by case, primary metrics first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

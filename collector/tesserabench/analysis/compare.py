@@ -29,6 +29,8 @@ class Entry:
     base: SideSummary
     head: SideSummary
     judgement: Judgement
+    rule: str = ""
+    """The rule of the policy that its limits come from; empty without a policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Comparison:
     severity: Severity | None
     summary: str
     differences: tuple[Difference, ...]
+    policy: str = ""
+    """`projects/{project}/policies/{revision}` that it was judged by; empty for what is built in."""
 
 
 def compare(

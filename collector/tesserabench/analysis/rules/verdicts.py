@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from tesserabench.analysis.compare import Comparison, compare, rejudged
+from tesserabench.analysis.compare import Comparison, Entry, compare, rejudged
 from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.judgement import Judgement
+from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import ResultSet, SeriesKey
 from tesserabench.analysis.rules.rule import Rule
 from tesserabench.analysis.rules.rule_set import RuleSet, SeriesPolicies
@@ -21,16 +22,26 @@ class Terms:
     """What a comparison is judged by."""
 
     rules: RuleSet
+    name: str = ""
+    """`projects/{project}/policies/{revision}`; empty for what is built in."""
     branch: str = ""
     """Branch that the head belongs to."""
     today: date
     """Decides whether what is ignored until a day still is (UTC)."""
 
-    def rules_of(self, comparison: Comparison) -> dict[SeriesKey, Rule]:
-        """The rule of each series of a comparison."""
-        return {
-            entry.series.key: self.rules.for_result(entry.series, branch=self.branch) for entry in comparison.entries
-        }
+    @property
+    def limits(self) -> SeriesPolicies:
+        """The gate's limits for each series."""
+        return SeriesPolicies(rules=self.rules, branch=self.branch)
+
+    @property
+    def overall(self) -> Policy:
+        """The gate's limits for what belongs to no series."""
+        return self.rules.for_run(suite="", branch=self.branch).policy()
+
+    def rule_of(self, entry: Entry) -> Rule:
+        """The rule of a series that was compared."""
+        return self.rules.for_result(entry.series, branch=self.branch)
 
 
 def compare_under(
@@ -40,20 +51,26 @@ def compare_under(
     history: Mapping[SeriesKey, RunNoise] | None = None,
 ) -> Comparison:
     """The comparison of `head` with `base` under a policy; see `analysis.compare.compare`."""
-    limits = SeriesPolicies(rules=terms.rules, branch=terms.branch)
-    overall = terms.rules.for_run(suite="", branch=terms.branch).policy()
-    comparison = compare(base, head, overall, history, rules=limits)
-    return without_ignored(terms, comparison)
+    return applied(terms, compare(base, head, terms.overall, history, rules=terms.limits))
 
 
-def without_ignored(terms: Terms, comparison: Comparison) -> Comparison:
-    """The comparison in which what the policy ignores decides nothing, and says why."""
-    passed: dict[SeriesKey, Judgement] = {}
-    for entry in comparison.entries:
-        rule = terms.rules.for_result(entry.series, branch=terms.branch)
-        if rule.ignore is not None and rule.ignore.holds(terms.today):
-            passed[entry.series.key] = _ignored(entry.judgement, rule)
-    return rejudged(comparison, passed) if passed else comparison
+def applied(terms: Terms, comparison: Comparison) -> Comparison:
+    """A comparison that was made with the limits of a policy, with what else the policy says of it.
+
+    What it ignores decides nothing and says why; each entry names its rule, and the whole the policy.
+    """
+    passed = {
+        entry.series.key: _ignored(entry.judgement, rule)
+        for entry in comparison.entries
+        if (rule := terms.rule_of(entry)).ignore is not None and rule.ignore.holds(terms.today)
+    }
+    judged = rejudged(comparison, passed) if passed else comparison
+    entries = tuple(replace(entry, rule=_rule_name(terms, entry)) for entry in judged.entries)
+    return replace(judged, entries=entries, policy=terms.name)
+
+
+def _rule_name(terms: Terms, entry: Entry) -> str:
+    return terms.rule_of(entry).name if terms.name else ""
 
 
 def _ignored(judgement: Judgement, rule: Rule) -> Judgement:

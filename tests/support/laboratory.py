@@ -83,6 +83,8 @@ class Conditions:
     comparability: str = "class-a"
     outcome: str = "ok"
     reason: str = ""
+    case_seconds: float = 0.0
+    """How long each case takes."""
 
 
 class Laboratory:
@@ -155,10 +157,10 @@ class Laboratory:
             return await session.get_one(Run, run_id)
 
     async def confirmation(self, run_id: int) -> Run | None:
-        """The run that confirms another one."""
+        """The run that confirms another one: the newest, when there are several."""
         async with self.database.transaction() as session:
             wanted = (Run.parent_id == run_id, Run.trigger == TriggerKind.CONFIRMATION.value)
-            return await session.scalar(select(Run).where(*wanted))
+            return await session.scalar(select(Run).where(*wanted).order_by(Run.id.desc()).limit(1))
 
     async def regressions(self) -> Sequence[Regression]:
         """Every regression, oldest first."""
@@ -173,47 +175,55 @@ class Laboratory:
         attempt.started_at = attempt.ended_at = self.clock.now
         spec = RunSpec.from_json(run.spec)
         project = await projects.get_or_create(session, "default")
-        ids = await _series(session, project.id, under.cases)
+        arms = ("",) if spec.duet is None else ("a", "b")
+        ids = {arm: await _series(session, project.id, under.cases, arm) for arm in arms}
         log = IngestLog(attempt_id=attempt.id, epoch=attempt.epoch, host_id=host_id, closed=True)
         session.add(log)
         sequence = 0
         for trial in range(spec.trials):
             session.add(_trial(attempt, trial, under, self.clock.now))
-            for case in under.cases:
-                if not wanted(spec, case):
-                    continue
+            measured = [(case, arm) for case in under.cases if wanted(spec, case) for arm in arms]
+            for position, (case, arm) in enumerate(measured, start=1):
                 sequence += 1
-                session.add_all(self._case(run, attempt, (trial, sequence), case, (ids, spec, under)))
+                at = self.clock.now + timedelta(seconds=position * under.case_seconds)
+                rows = self._case(run, attempt, (trial, sequence, at), (case, arm), (ids[arm], spec, under))
+                session.add_all(rows)
         log.committed_sequence, log.cases = sequence, sequence
 
     def _case(
         self,
         run: Run,
         attempt: Attempt,
-        place: tuple[int, int],
-        case: str,
+        place: tuple[int, int, datetime],
+        what: tuple[str, str],
         how: tuple[Mapping[str, int], RunSpec, Conditions],
     ) -> list[CaseResult | Measurement]:
         ids, spec, under = how
-        trial, sequence = place
+        trial, sequence, at = place
+        case, arm = what
         outcome, reason = under.failures.get(case, ("ok", ""))
         benchmark = case.partition("[")[0]
         common: dict[str, Any] = {
             "attempt_id": attempt.id,
             "epoch": attempt.epoch,
             "sequence": sequence,
-            "measured_at": self.clock.now,
+            "measured_at": at,
             "run_id": run.id,
             "trial": trial,
             "outcome": outcome,
             "late": False,
         }
-        detail = {"case": {"id": case, "suite": "core", "benchmark": benchmark, "parameters": {"n": "1"}}, "order": 1}
+        detail: dict[str, Any] = {
+            "case": {"id": case, "suite": "core", "benchmark": benchmark, "parameters": {"n": "1"}},
+            "order": 1,
+        }
+        detail |= {"arm": arm} if arm else {}
         result = CaseResult(**common, case_id=case, benchmark=benchmark, mode="cold", reason=reason, detail=detail)
         if outcome != Outcome.OK:
             return [result]
         step = 1 + under.noise * STEPS[trial % len(STEPS)]
-        value = under.level * under.factors.get(case, 1.0) * spec.drill.get(benchmark, 1.0) * step
+        drill = 1.0 if arm == "a" else spec.drill.get(benchmark, 1.0)
+        value = under.level * under.factors.get(case, 1.0) * drill * step
         return [result, _time(common, ids[case], value), _rate(common, ids["rate/" + case], value)]
 
 
@@ -256,11 +266,11 @@ def _trial(attempt: Attempt, trial: int, under: Conditions, now: datetime) -> Tr
     )
 
 
-async def _series(session: AsyncSession, project_id: int, cases: Sequence[str]) -> dict[str, int]:
+async def _series(session: AsyncSession, project_id: int, cases: Sequence[str], arm: str) -> dict[str, int]:
     wanted_series = {}
     for case in cases:
         for metric, unit, better, primary in (("time", "ns", "lower", True), ("bandwidth", "B/s", "higher", False)):
-            wanted_series[project_id, case, "cold", metric, "Simulated 1", ""] = SeriesFacts(
+            wanted_series[project_id, case, "cold", metric, "Simulated 1", arm] = SeriesFacts(
                 suite="core",
                 benchmark=case.partition("[")[0],
                 parameters={"n": "1"},

@@ -195,6 +195,8 @@ class ComparisonEntry(_message.Message):
     RECOMMENDATION_FIELD_NUMBER: _builtins.int
     REGRESSION_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    LOOKS_FIELD_NUMBER: _builtins.int
     mode: _measurement_pb2.TimingMode.ValueType
     """How it was timed."""
     metric: _builtins.str
@@ -233,6 +235,8 @@ class ComparisonEntry(_message.Message):
     """Regression that it belongs to: `regressions/{regression}`."""
     cause: Global___CauseKind.ValueType
     """What drives the change."""
+    rule: _builtins.str
+    """Rule of the policy that its limits come from; empty for what is built in."""
     @_builtins.property
     def case(self) -> _measurement_pb2.Case:
         """The case."""
@@ -244,6 +248,10 @@ class ComparisonEntry(_message.Message):
     @_builtins.property
     def head(self) -> Global___ComparisonSide:
         """Judged side."""
+
+    @_builtins.property
+    def looks(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.SeriesLook]:
+        """What each look showed, when it was measured more than once."""
 
     def __init__(
         self,
@@ -270,10 +278,12 @@ class ComparisonEntry(_message.Message):
         recommendation: _builtins.str = ...,
         regression: _builtins.str = ...,
         cause: Global___CauseKind.ValueType = ...,
+        rule: _builtins.str = ...,
+        looks: _abc.Iterable[_run_pb2.SeriesLook] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_p_value", b"_p_value", "_smallest_visible_change", b"_smallest_visible_change", "base", b"base", "case", b"case", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "head", b"head", "p_value", b"p_value", "smallest_visible_change", b"smallest_visible_change"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_p_value", b"_p_value", "_smallest_visible_change", b"_smallest_visible_change", "base", b"base", "better", b"better", "case", b"case", "cause", b"cause", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "device", b"device", "explanation", b"explanation", "head", b"head", "metric", b"metric", "minimum_effect", b"minimum_effect", "mode", b"mode", "p_value", b"p_value", "primary", b"primary", "reason", b"reason", "recommendation", b"recommendation", "regression", b"regression", "severity", b"severity", "smallest_visible_change", b"smallest_visible_change", "unit", b"unit", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_p_value", b"_p_value", "_smallest_visible_change", b"_smallest_visible_change", "base", b"base", "better", b"better", "case", b"case", "cause", b"cause", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "device", b"device", "explanation", b"explanation", "head", b"head", "looks", b"looks", "metric", b"metric", "minimum_effect", b"minimum_effect", "mode", b"mode", "p_value", b"p_value", "primary", b"primary", "reason", b"reason", "recommendation", b"recommendation", "regression", b"regression", "rule", b"rule", "severity", b"severity", "smallest_visible_change", b"smallest_visible_change", "unit", b"unit", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
     _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
@@ -312,6 +322,7 @@ class Comparison(_message.Message):
     SUMMARY_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     base: _builtins.str
     """What was asked for as the base."""
     head: _builtins.str
@@ -322,6 +333,8 @@ class Comparison(_message.Message):
     """Worst severity."""
     summary: _builtins.str
     """One sentence."""
+    policy: _builtins.str
+    """Policy that it was judged by: `projects/{project}/policies/{revision}`; empty for what is built in."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparisonEntry]:
         """Worst first."""
@@ -345,10 +358,11 @@ class Comparison(_message.Message):
         summary: _builtins.str = ...,
         differences: _abc.Iterable[Global___EnvironmentDifference] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        policy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "differences", b"differences", "entries", b"entries", "head", b"head", "severity", b"severity", "summary", b"summary", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "differences", b"differences", "entries", b"entries", "head", b"head", "policy", b"policy", "severity", b"severity", "summary", b"summary", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -472,25 +472,186 @@ class GateSpec(_message.Message):
 
     BASELINE_FIELD_NUMBER: _builtins.int
     CONFIRM_FIELD_NUMBER: _builtins.int
+    LOOKS_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
     baseline: _builtins.str
     """What to compare with: a baseline's name, `branch:NAME`, `commit:HASH` or `run:ID`. Empty means the head of the base branch."""
     confirm: _builtins.bool
     """Relaunch the suspected cases once more before a regression counts. Default true."""
+    looks: _builtins.int
+    """Further looks at most, up to 10, at everything that is undecided and not only at suspects, until it is decided. 0
+    leaves their number to the server: as many as the budget allows, or without a budget one look at suspects.
+    """
+    @_builtins.property
+    def budget(self) -> _duration_pb2.Duration:
+        """Longest time, from the moment the first further look is asked for, queues included, that further looks may take."""
+
     def __init__(
         self,
         *,
         baseline: _builtins.str = ...,
         confirm: _builtins.bool | None = ...,
+        looks: _builtins.int = ...,
+        budget: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confirm", b"_confirm", "confirm", b"confirm"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confirm", b"_confirm", "budget", b"budget", "confirm", b"confirm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confirm", b"_confirm", "baseline", b"baseline", "confirm", b"confirm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confirm", b"_confirm", "baseline", b"baseline", "budget", b"budget", "confirm", b"confirm", "looks", b"looks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confirm: _TypeAlias = _typing.Literal["confirm"]  # noqa: Y015
     _WhichOneofArgType__confirm: _TypeAlias = _typing.Literal["_confirm", b"_confirm"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confirm) -> _WhichOneofReturnType__confirm | None: ...
 
 Global___GateSpec: _TypeAlias = GateSpec  # noqa: Y015
+
+@_typing.final
+class Look(_message.Message):
+    """A look that follows the first one at a run: a run of its own that measures again what is undecided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    LAUNCHES_FIELD_NUMBER: _builtins.int
+    CASES_FIELD_NUMBER: _builtins.int
+    INTERLEAVED_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Counted from 1, which is the judged run itself; the first of these has 2."""
+    run: _builtins.str
+    """Run that measures it: `runs/{run}`."""
+    launches: _builtins.int
+    """Worker processes."""
+    cases: _builtins.int
+    """Cases that it measures again."""
+    interleaved: _builtins.bool
+    """Both sides are measured in turns in the same processes, because the base's code is at hand."""
+    base: _builtins.str
+    """What it is compared with: `runs/{run}`; empty when it measures both sides."""
+    state: Global___RunState.ValueType
+    """Where its run is in its life."""
+    outcome: _measurement_pb2.Outcome.ValueType
+    """How its run ended."""
+    reason: _builtins.str
+    """What a person should know."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hosts that it was asked of."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When its run ended."""
+
+    @_builtins.property
+    def expected(self) -> _duration_pb2.Duration:
+        """How long it should take, as far as the judged run tells; absent when that is not known."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        run: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        launches: _builtins.int = ...,
+        cases: _builtins.int = ...,
+        interleaved: _builtins.bool = ...,
+        base: _builtins.str = ...,
+        state: Global___RunState.ValueType = ...,
+        outcome: _measurement_pb2.Outcome.ValueType = ...,
+        reason: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        expected: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "expected", b"expected"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "cases", b"cases", "create_time", b"create_time", "end_time", b"end_time", "expected", b"expected", "hosts", b"hosts", "interleaved", b"interleaved", "launches", b"launches", "number", b"number", "outcome", b"outcome", "reason", b"reason", "run", b"run", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Look: _TypeAlias = Look  # noqa: Y015
+
+@_typing.final
+class SeriesLook(_message.Message):
+    """What one look showed of one series."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    LAUNCHES_FIELD_NUMBER: _builtins.int
+    INTERLEAVED_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    CHANGE_LOW_FIELD_NUMBER: _builtins.int
+    CHANGE_HIGH_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Counted from 1, which is the judged run itself."""
+    run: _builtins.str
+    """Run that measured it: `runs/{run}`."""
+    launches: _builtins.int
+    """Launches (worker processes)."""
+    interleaved: _builtins.bool
+    """Both sides were measured in turns in the same processes."""
+    verdict: Global___Verdict.ValueType
+    """Verdict of this look alone; unspecified when it gave nothing that can be used."""
+    change: _builtins.float
+    """Head over base minus one; positive is larger, not necessarily worse."""
+    change_low: _builtins.float
+    """Lower end of the interval of the change, at the error that this look may spend."""
+    change_high: _builtins.float
+    """Upper end of the interval of the change."""
+    reason: _builtins.str
+    """Why it gave nothing that can be used."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hosts that measured it."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        run: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        launches: _builtins.int = ...,
+        interleaved: _builtins.bool = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        change: _builtins.float | None = ...,
+        change_low: _builtins.float | None = ...,
+        change_high: _builtins.float | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "change", b"change", "change_high", b"change_high", "change_low", b"change_low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "hosts", b"hosts", "interleaved", b"interleaved", "launches", b"launches", "number", b"number", "reason", b"reason", "run", b"run", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
+    _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
+    _WhichOneofReturnType__change_high: _TypeAlias = _typing.Literal["change_high"]  # noqa: Y015
+    _WhichOneofArgType__change_high: _TypeAlias = _typing.Literal["_change_high", b"_change_high"]  # noqa: Y015
+    _WhichOneofReturnType__change_low: _TypeAlias = _typing.Literal["change_low"]  # noqa: Y015
+    _WhichOneofArgType__change_low: _TypeAlias = _typing.Literal["_change_low", b"_change_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change) -> _WhichOneofReturnType__change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change_high) -> _WhichOneofReturnType__change_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change_low) -> _WhichOneofReturnType__change_low | None: ...
+
+Global___SeriesLook: _TypeAlias = SeriesLook  # noqa: Y015
 
 @_typing.final
 class Actor(_message.Message):
@@ -681,6 +842,7 @@ class Run(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
+    LOOKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`runs/{run}`."""
     project: _builtins.str
@@ -751,6 +913,10 @@ class Run(_message.Message):
     def failures(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Cases per outcome other than ok, by outcome name in lower case."""
 
+    @_builtins.property
+    def looks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Look]:
+        """Looks that follow the first one, in order."""
+
     def __init__(
         self,
         *,
@@ -777,10 +943,11 @@ class Run(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         failures: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        looks: _abc.Iterable[Global___Look] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "gate", b"gate", "progress", b"progress", "requested_by", b"requested_by", "revision", b"revision", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "failures", b"failures", "gate", b"gate", "labels", b"labels", "name", b"name", "outcome", b"outcome", "parent", b"parent", "priority", b"priority", "progress", b"progress", "project", b"project", "reason", b"reason", "requested_by", b"requested_by", "revision", b"revision", "severity", b"severity", "spec", b"spec", "start_time", b"start_time", "state", b"state", "trigger", b"trigger", "verdict", b"verdict", "verdict_reason", b"verdict_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "failures", b"failures", "gate", b"gate", "labels", b"labels", "looks", b"looks", "name", b"name", "outcome", b"outcome", "parent", b"parent", "priority", b"priority", "progress", b"progress", "project", b"project", "reason", b"reason", "requested_by", b"requested_by", "revision", b"revision", "severity", b"severity", "spec", b"spec", "start_time", b"start_time", "state", b"state", "trigger", b"trigger", "verdict", b"verdict", "verdict_reason", b"verdict_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

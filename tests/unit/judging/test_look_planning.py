@@ -9,7 +9,8 @@ from tesserabench.analysis.results import SeriesKey
 from tesserabench.collector.core.judging_case import budget_left
 from tesserabench.collector.core.look_hosts import may_move
 from tesserabench.collector.core.look_plan import MOST_LAUNCHES, Costs, LookPlan, Question, plan
-from tesserabench.collector.core.looks import LookView, look_spec, progress, same_code
+from tesserabench.collector.core.look_progress import LookView, progress
+from tesserabench.collector.core.looks import look_spec, same_code
 from tesserabench.collector.core.spec import GateSpec, HostSelector, RunSpec
 from tesserabench.collector.errors import InvalidArgumentError
 from tesserabench.collector.store.look_tables import Look

@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from tesserabench.collector.api.enums import number, word
+from tesserabench.collector.core.look_progress import LookView
 from tesserabench.collector.core.runs import RunView
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.store.tables import Attempt, LogLine, Run
@@ -62,8 +63,14 @@ def revision_of(message: run_pb2.Revision) -> Revision:
 
 
 def gate_of(message: run_pb2.GateSpec) -> GateSpec:
-    """How a run is judged, as a value."""
-    return GateSpec.from_json(to_json(message))
+    """How a run is judged, as a value.
+
+    Raises:
+        InvalidArgumentError: its options do not fit together.
+    """
+    gate = GateSpec.from_json(to_json(message))
+    gate.validate()
+    return gate
 
 
 def revision_message(run: Run) -> run_pb2.Revision:
@@ -99,6 +106,27 @@ def run_message(view: RunView) -> run_pb2.Run:
         start_time=timestamp(run.started_at),
         end_time=timestamp(run.ended_at),
         failures=view.failures,
+        looks=[look_message(look) for look in view.looks],
+    )
+
+
+def look_message(view: LookView) -> run_pb2.Look:
+    """A look that follows the first one."""
+    look, measuring = view.look, view.measuring
+    return run_pb2.Look(
+        number=look.number,
+        run=run_name(look.measuring_run_id),
+        hosts=look.hosts,
+        launches=look.launches,
+        cases=view.cases,
+        interleaved=look.interleaved,
+        base=run_name(look.base_run_id) if look.base_run_id is not None else "",
+        state=number(run_pb2.RunState, measuring.state),
+        outcome=number(measurement_pb2.Outcome, measuring.outcome),
+        reason=measuring.reason,
+        create_time=timestamp(look.created_at),
+        end_time=timestamp(measuring.ended_at),
+        expected=duration(look.expected_seconds) if look.expected_seconds is not None else None,
     )
 
 

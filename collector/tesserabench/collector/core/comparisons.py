@@ -6,6 +6,7 @@ from typing import Any
 
 from tesserabench.analysis.compare import Comparison, Entry
 from tesserabench.analysis.environment import Difference
+from tesserabench.analysis.looks import LookSeen
 from tesserabench.analysis.results import SeriesKey
 from tesserabench.analysis.side_summary import SideSummary
 from tesserabench.wire.names import regression_name
@@ -70,6 +71,9 @@ def entry_json(entry: Entry, regression: int | None = None) -> dict[str, Any]:
             "explanation": judgement.explanation,
             "recommendation": judgement.recommendation,
             "regression": None if regression is None else regression_name(regression),
+            # What looking again on several hosts says; nothing else has been asked for a cause yet.
+            "cause": "CAUSE_KIND_HOST" if judgement.points_at_host else None,
+            "looks": [_look(look) for look in judgement.looks],
         }
     )
 
@@ -81,6 +85,24 @@ def key_of_entry(entry: Mapping[str, Any]) -> SeriesKey:
         mode=entry.get("mode", "").removeprefix("TIMING_MODE_").lower(),
         metric=entry.get("metric", ""),
         device=entry.get("device", ""),
+    )
+
+
+def _look(look: LookSeen) -> dict[str, Any]:
+    """A `tesserabench.v1.SeriesLook`."""
+    return _without_empty(
+        {
+            "number": look.number,
+            "run": look.run,
+            "hosts": list(look.hosts),
+            "launches": look.launches,
+            "interleaved": look.interleaved,
+            "verdict": _enum("VERDICT", look.verdict),
+            "change": look.change,
+            "change_low": look.change_low,
+            "change_high": look.change_high,
+            "reason": look.why,
+        }
     )
 
 

@@ -18,6 +18,7 @@ from tesserabench.collector.core.actors import COLLECTOR
 from tesserabench.collector.core.judging_case import Case, budget_left, columns
 from tesserabench.collector.core.look_hosts import Place
 from tesserabench.collector.core.look_plan import Costs, LookPlan, Question
+from tesserabench.collector.core.look_progress import duration
 from tesserabench.collector.core.spec import DuetSpec, GateSpec, HostSelector, RunSpec
 from tesserabench.collector.errors import CollectorError
 from tesserabench.collector.store import looks as store
@@ -191,45 +192,7 @@ def same_code(head: Run, base: Run) -> bool:
 
 def _settings(run: Run) -> tuple[object, ...]:
     spec = RunSpec.from_json(run.spec)
-    return spec.suite, spec.overrides, spec.mode, spec.device_kind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookView:
-    """A look with the run that measures it."""
-
-    look: Look
-    measuring: Run
-
-
-async def views(session: AsyncSession, run_ids: Sequence[int]) -> dict[int, list[LookView]]:
-    """The looks at some runs by number."""
-    found: dict[int, list[LookView]] = {}
-    for look, measuring in await store.of_runs(session, run_ids):
-        found.setdefault(look.run_id, []).append(LookView(look=look, measuring=measuring))
-    return found
-
-
-def progress(run: Run, looks: Sequence[LookView], now: datetime) -> str:
-    """What is being measured again: `3 undecided results, look 2 of 3, 6 of 20 minutes used`."""
-    gate = GateSpec.from_json(run.gate)
-    last = looks[-1].look
-    parts = [f"look {last.number} of {gate.further_looks + 1}"]
-    if gate.budget_seconds is not None:
-        used = min(gate.budget_seconds, max(0.0, (now - looks[0].look.created_at).total_seconds()))
-        parts.append(f"{_of(used, gate.budget_seconds)} used")
-    return ", ".join(parts)
-
-
-def _of(used: float, whole: float) -> str:
-    """`6 of 20 minutes`, in the unit of the whole."""
-    unit, name = (60.0, "minutes") if whole >= 120 else (1.0, "seconds")
-    return f"{used / unit:.0f} of {whole / unit:.0f} {name}"
-
-
-def duration(seconds: float) -> str:
-    """A time in words, in minutes from two on."""
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
+    return spec.suite, spec.overrides, spec.mode
 
 
 def _enough(taken: int) -> str:

@@ -1,11 +1,14 @@
 """Fleets whose story is known: what happened, where, and the histories that a collector would have of it."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tesserabench.analysis.attribution import Attribution, Cause, Change, Evidence, Track, Visit, attribute
+from tesserabench.analysis.changepoints import Status, analyse
 
 BENCHMARKS = ("gemm", "attention", "copy", "reduce", "norm", "transfer")
 CASES_EACH = 2
@@ -323,7 +326,7 @@ Detect = Callable[[Sequence[float]], Sequence[tuple[int, int, int, float]]]
 
 def told_changes(scenario: Scenario, fleet: Fleet) -> list[Change]:
     """The changes as a perfect detector would give them: one for every track that a step touches."""
-    changes = []
+    changes: list[Change] = []
     for track in fleet.tracks:
         for effect in scenario.effects:
             spared = (effect.code and track.canary) or track.benchmark not in effect.benchmarks
@@ -391,3 +394,72 @@ def _fits(truth: Truth, one: Attribution) -> bool:
 def verdict_words(found: Sequence[Attribution]) -> str:
     """The causes that were named, for a confusion table."""
     return "+".join(sorted({one.cause.value for one in found})) or "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One scenario of the table."""
+
+    name: str
+    noise: float
+    right: int
+    fleets: int
+    answers: Mapping[str, int]
+    """How often which causes were named."""
+    blamed_code: int
+    """Fleets in which the code was blamed though it did nothing."""
+    seconds: float
+    """Mean time of an attribution."""
+
+
+def confusion_table(
+    *, noises: Sequence[float], seeds: Sequence[int], detect: Detect | None = None, only: Collection[str] = ()
+) -> list[Row]:
+    """How often the causes are named right, scenario by scenario.
+
+    Args:
+        noises: Standard deviations between runs, in logarithms.
+        seeds: One fleet each.
+        detect: Finds the changes in every history, so that its errors count; left out, they are told.
+        only: Names of scenarios; empty for all.
+    """
+    rows = []
+    for noise in noises:
+        for scenario in scenarios(noise):
+            if only and scenario.name not in only:
+                continue
+            answers: Counter[str] = Counter()
+            right = blamed = 0
+            spent = 0.0
+            for seed in seeds:
+                fleet = play(scenario, seed)
+                changes = told_changes(scenario, fleet) if detect is None else detected_changes(fleet, detect)
+                begun = time.perf_counter()
+                found = ask(fleet, changes)
+                spent += time.perf_counter() - begun
+                right += is_right(scenario, found)
+                answers[verdict_words(found)] += 1
+                innocent = all(truth.cause is not Cause.CODE for truth in scenario.truths)
+                blamed += innocent and any(one.cause is Cause.CODE for one in found)
+            rows.append(
+                Row(
+                    name=scenario.name,
+                    noise=noise,
+                    right=right,
+                    fleets=len(seeds),
+                    answers=dict(answers),
+                    blamed_code=blamed,
+                    seconds=spent / len(seeds),
+                )
+            )
+    return rows
+
+
+def by_change_points(values: Sequence[float]) -> list[tuple[int, int, int, float]]:
+    """The confirmed changes that `analysis.changepoints` finds in a history of logarithms."""
+    found = analyse(np.exp(np.asarray(values)))
+    return [
+        (change.index, change.earliest, change.latest, change.shift)
+        for change in found.changes
+        if change.status is Status.CONFIRMED
+    ]

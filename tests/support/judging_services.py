@@ -6,20 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
-from support.laboratory import Laboratory
+from support.laboratory import Laboratory, at_once
 from tesserabench.collector.api.baseline_service import BaselineService
+from tesserabench.collector.api.host_service import HostService
 from tesserabench.collector.api.interceptor import CallInterceptor
 from tesserabench.collector.api.regression_service import RegressionService
 from tesserabench.collector.api.result_service import ResultService
 from tesserabench.collector.api.server import GrpcServer, Service
 from tesserabench.collector.core.tokens import Authenticator
-from tesserabench.v1 import baseline_service_pb2_grpc, regression_service_pb2_grpc, result_service_pb2_grpc
+from tesserabench.v1 import (
+    baseline_service_pb2_grpc,
+    host_service_pb2_grpc,
+    regression_service_pb2_grpc,
+    result_service_pb2_grpc,
+)
 from tesserabench.wire.channel import client_options
 
 if TYPE_CHECKING:
     Results = result_service_pb2_grpc.ResultServiceAsyncStub
     Regressions = regression_service_pb2_grpc.RegressionServiceAsyncStub
     Baselines = baseline_service_pb2_grpc.BaselineServiceAsyncStub
+    Hosts = host_service_pb2_grpc.HostServiceAsyncStub
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,8 @@ class Stubs:
     results: "Results"
     regressions: "Regressions"
     baselines: "Baselines"
+    hosts: "Hosts"
+    address: str
 
 
 @asynccontextmanager
@@ -50,6 +59,11 @@ async def served(laboratory: Laboratory, *, with_tokens: bool = False) -> AsyncI
             servicer=BaselineService(laboratory.database, laboratory.clock),
             add=baseline_service_pb2_grpc.add_BaselineServiceServicer_to_server,
         ),
+        Service(
+            name="tesserabench.v1.HostService",
+            servicer=HostService(laboratory.database, laboratory.clock, at_once),
+            add=host_service_pb2_grpc.add_HostServiceServicer_to_server,
+        ),
     ]
     interceptor = CallInterceptor(Authenticator(laboratory.database, required=with_tokens))
     server = GrpcServer(services, interceptor, listen="127.0.0.1:0", tls=None)
@@ -60,6 +74,8 @@ async def served(laboratory: Laboratory, *, with_tokens: bool = False) -> AsyncI
                 result_service_pb2_grpc.ResultServiceStub(channel),
                 regression_service_pb2_grpc.RegressionServiceStub(channel),
                 baseline_service_pb2_grpc.BaselineServiceStub(channel),
+                host_service_pb2_grpc.HostServiceStub(channel),
+                f"127.0.0.1:{port}",
             )
     finally:
         await server.stop(0)

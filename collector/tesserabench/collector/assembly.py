@@ -41,6 +41,7 @@ from tesserabench.collector.work.history import Historian
 from tesserabench.collector.work.leases import LeaseKeeper
 from tesserabench.collector.work.rounds import repeat
 from tesserabench.collector.work.schedules import Scheduler
+from tesserabench.collector.work.siblings import SiblingCheck
 from tesserabench.v1 import (
     agent_service_pb2_grpc,
     baseline_service_pb2_grpc,
@@ -152,7 +153,7 @@ def services(of: Parts, about: About) -> list[Service]:
         ),
         Service(
             name="tesserabench.v1.HostService",
-            servicer=HostService(of.database, of.clock),
+            servicer=HostService(of.database, of.clock, of.pool),
             add=host_service_pb2_grpc.add_HostServiceServicer_to_server,
         ),
         Service(
@@ -187,6 +188,7 @@ def jobs(of: Parts) -> dict[str, Work]:
     )
     keeper = LeaseKeeper(of.database, patience, of.clock)
     scheduler = Scheduler(of.database, of.clock)
+    check = SiblingCheck(of.database, of.pool, of.clock, of.judging.policy)
     return {
         "wakeups": of.wakeups.run(),
         "ingest": of.ingest.run(),
@@ -197,6 +199,7 @@ def jobs(of: Parts) -> dict[str, Work]:
         "leases": repeat("leases", settings.fleet.check_seconds, keeper.step),
         "schedules": repeat("schedules", _SCHEDULE_CHECK_SECONDS, scheduler.step),
         "gauges": repeat("gauges", settings.metrics_refresh_seconds, gauges(of).step),
+        "siblings": repeat("siblings", settings.fleet.siblings_seconds, check.step),
         "partitions": repeat("partitions", _PARTITION_CHECK_SECONDS, _partitions_step(of.database, of.clock)),
     }
 

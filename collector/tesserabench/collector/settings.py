@@ -101,6 +101,9 @@ class FleetPace(Section):
         default=15, description="How long a closing record may take of an attempt that its host no longer knows"
     )
     check_seconds: Seconds = Field(default=1, description="How often leases and deadlines are looked at")
+    siblings_seconds: Seconds = Field(
+        default=600, description="How often devices are compared with others of their model, when anything was measured"
+    )
 
     @model_validator(mode="after")
     def _lease_covers_heartbeats(self) -> Self:

@@ -22,34 +22,49 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tesserabench.v1 import host_pb2 as tesserabench_dot_v1_dot_host__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tesserabench/v1/host_service.proto\x12\x0ftesserabench.v1\x1a\x1atesserabench/v1/host.proto\"x\n\x10ListHostsRequest\x12)\n\x05state\x18\x01 \x01(\x0e\x32\x1a.tesserabench.v1.HostState\x12\x12\n\nconditions\x18\x02 \x03(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"R\n\x11ListHostsResponse\x12$\n\x05hosts\x18\x01 \x03(\x0b\x32\x15.tesserabench.v1.Host\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x0eGetHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x11\x43ordonHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"#\n\x13UncordonHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x13\n\x11ListSuitesRequest\"N\n\x05Suite\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.tesserabench.v1.SuiteInfo\x12\r\n\x05hosts\x18\x03 \x03(\t\"<\n\x12ListSuitesResponse\x12&\n\x06suites\x18\x01 \x03(\x0b\x32\x16.tesserabench.v1.Suite\"\x1f\n\x0fGetSuiteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xd7\x03\n\x0bHostService\x12R\n\tListHosts\x12!.tesserabench.v1.ListHostsRequest\x1a\".tesserabench.v1.ListHostsResponse\x12\x41\n\x07GetHost\x12\x1f.tesserabench.v1.GetHostRequest\x1a\x15.tesserabench.v1.Host\x12G\n\nCordonHost\x12\".tesserabench.v1.CordonHostRequest\x1a\x15.tesserabench.v1.Host\x12K\n\x0cUncordonHost\x12$.tesserabench.v1.UncordonHostRequest\x1a\x15.tesserabench.v1.Host\x12U\n\nListSuites\x12\".tesserabench.v1.ListSuitesRequest\x1a#.tesserabench.v1.ListSuitesResponse\x12\x44\n\x08GetSuite\x12 .tesserabench.v1.GetSuiteRequest\x1a\x16.tesserabench.v1.Suiteb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tesserabench/v1/host_service.proto\x12\x0ftesserabench.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atesserabench/v1/host.proto\"x\n\x10ListHostsRequest\x12)\n\x05state\x18\x01 \x01(\x0e\x32\x1a.tesserabench.v1.HostState\x12\x12\n\nconditions\x18\x02 \x03(\t\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"R\n\x11ListHostsResponse\x12$\n\x05hosts\x18\x01 \x03(\x0b\x32\x15.tesserabench.v1.Host\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1e\n\x0eGetHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x11\x43ordonHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"#\n\x13UncordonHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x13\n\x11ListSuitesRequest\"N\n\x05Suite\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.tesserabench.v1.SuiteInfo\x12\r\n\x05hosts\x18\x03 \x03(\t\"<\n\x12ListSuitesResponse\x12&\n\x06suites\x18\x01 \x03(\x0b\x32\x16.tesserabench.v1.Suite\"\x1f\n\x0fGetSuiteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x15\x43ompareDevicesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05suite\x18\x02 \x01(\t\"P\n\x16\x43ompareDevicesResponse\x12\x36\n\x0b\x63omparisons\x18\x01 \x03(\x0b\x32!.tesserabench.v1.DeviceComparison\"\xc7\x03\n\x10\x44\x65viceComparison\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65vice_model\x18\x03 \x01(\t\x12\x12\n\ntest_class\x18\x04 \x01(\t\x12\x31\n\x08standing\x18\x05 \x01(\x0e\x32\x1f.tesserabench.v1.DeviceStanding\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x11\n\tdeviation\x18\x07 \x01(\x01\x12\t\n\x01z\x18\x08 \x01(\x01\x12\x18\n\x10smallest_visible\x18\t \x01(\x01\x12\x14\n\x0cseries_count\x18\n \x01(\r\x12\x11\n\trun_count\x18\x0b \x01(\r\x12\x15\n\rsibling_count\x18\x0c \x01(\r\x12\r\n\x05\x64rift\x18\r \x01(\x01\x12\x10\n\x08\x64rifting\x18\x0e \x01(\x08\x12\x0e\n\x06recent\x18\x0f \x03(\x01\x12-\n\tlast_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63ordoned\x18\x11 \x01(\x08\x12\x12\n\nregression\x18\x12 \x01(\t\x12\x19\n\x0c\x64\x65vice_index\x18\x13 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_device_index\"O\n\x10RankNoiseRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\r\n\x05suite\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"A\n\x11RankNoiseResponse\x12,\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1b.tesserabench.v1.NoiseEntry\"\xaa\x03\n\nNoiseEntry\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\r\n\x05suite\x18\x02 \x01(\t\x12\x11\n\tbenchmark\x18\x03 \x01(\t\x12\x0f\n\x07\x63\x61se_id\x18\x04 \x01(\t\x12\x0c\n\x04mode\x18\x05 \x01(\t\x12\x0e\n\x06metric\x18\x06 \x01(\t\x12\x14\n\x0c\x64\x65vice_model\x18\x07 \x01(\t\x12\r\n\x05hosts\x18\x08 \x03(\t\x12\x11\n\trun_count\x18\t \x01(\r\x12\x14\n\x0claunch_count\x18\n \x01(\r\x12\x1a\n\x12relative_deviation\x18\x0b \x01(\x01\x12\x18\n\x10within_run_share\x18\x0c \x01(\x01\x12\x19\n\x11\x62\x65tween_run_share\x18\r \x01(\x01\x12\x1c\n\x14\x62\x65tween_device_share\x18\x0e \x01(\x01\x12\x19\n\x11\x64\x65tectable_change\x18\x0f \x01(\x01\x12\x17\n\x0flaunches_a_side\x18\x10 \x01(\x01\x12\x15\n\rspent_seconds\x18\x11 \x01(\x01\x12\x1d\n\x10\x66\x61lse_alarm_rate\x18\x12 \x01(\x01H\x00\x88\x01\x01\x42\x13\n\x11_false_alarm_rate*\xa1\x01\n\x0e\x44\x65viceStanding\x12\x1f\n\x1b\x44\x45VICE_STANDING_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x45VICE_STANDING_PASS\x10\x01\x12\x18\n\x14\x44\x45VICE_STANDING_SLOW\x10\x02\x12\x18\n\x14\x44\x45VICE_STANDING_FAST\x10\x03\x12 \n\x1c\x44\x45VICE_STANDING_INCONCLUSIVE\x10\x04\x32\x8e\x05\n\x0bHostService\x12R\n\tListHosts\x12!.tesserabench.v1.ListHostsRequest\x1a\".tesserabench.v1.ListHostsResponse\x12\x41\n\x07GetHost\x12\x1f.tesserabench.v1.GetHostRequest\x1a\x15.tesserabench.v1.Host\x12G\n\nCordonHost\x12\".tesserabench.v1.CordonHostRequest\x1a\x15.tesserabench.v1.Host\x12K\n\x0cUncordonHost\x12$.tesserabench.v1.UncordonHostRequest\x1a\x15.tesserabench.v1.Host\x12U\n\nListSuites\x12\".tesserabench.v1.ListSuitesRequest\x1a#.tesserabench.v1.ListSuitesResponse\x12\x44\n\x08GetSuite\x12 .tesserabench.v1.GetSuiteRequest\x1a\x16.tesserabench.v1.Suite\x12\x61\n\x0e\x43ompareDevices\x12&.tesserabench.v1.CompareDevicesRequest\x1a\'.tesserabench.v1.CompareDevicesResponse\x12R\n\tRankNoise\x12!.tesserabench.v1.RankNoiseRequest\x1a\".tesserabench.v1.RankNoiseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tesserabench.v1.host_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTHOSTSREQUEST']._serialized_start=83
-  _globals['_LISTHOSTSREQUEST']._serialized_end=203
-  _globals['_LISTHOSTSRESPONSE']._serialized_start=205
-  _globals['_LISTHOSTSRESPONSE']._serialized_end=287
-  _globals['_GETHOSTREQUEST']._serialized_start=289
-  _globals['_GETHOSTREQUEST']._serialized_end=319
-  _globals['_CORDONHOSTREQUEST']._serialized_start=321
-  _globals['_CORDONHOSTREQUEST']._serialized_end=370
-  _globals['_UNCORDONHOSTREQUEST']._serialized_start=372
-  _globals['_UNCORDONHOSTREQUEST']._serialized_end=407
-  _globals['_LISTSUITESREQUEST']._serialized_start=409
-  _globals['_LISTSUITESREQUEST']._serialized_end=428
-  _globals['_SUITE']._serialized_start=430
-  _globals['_SUITE']._serialized_end=508
-  _globals['_LISTSUITESRESPONSE']._serialized_start=510
-  _globals['_LISTSUITESRESPONSE']._serialized_end=570
-  _globals['_GETSUITEREQUEST']._serialized_start=572
-  _globals['_GETSUITEREQUEST']._serialized_end=603
-  _globals['_HOSTSERVICE']._serialized_start=606
-  _globals['_HOSTSERVICE']._serialized_end=1077
+  _globals['_DEVICESTANDING']._serialized_start=1811
+  _globals['_DEVICESTANDING']._serialized_end=1972
+  _globals['_LISTHOSTSREQUEST']._serialized_start=116
+  _globals['_LISTHOSTSREQUEST']._serialized_end=236
+  _globals['_LISTHOSTSRESPONSE']._serialized_start=238
+  _globals['_LISTHOSTSRESPONSE']._serialized_end=320
+  _globals['_GETHOSTREQUEST']._serialized_start=322
+  _globals['_GETHOSTREQUEST']._serialized_end=352
+  _globals['_CORDONHOSTREQUEST']._serialized_start=354
+  _globals['_CORDONHOSTREQUEST']._serialized_end=403
+  _globals['_UNCORDONHOSTREQUEST']._serialized_start=405
+  _globals['_UNCORDONHOSTREQUEST']._serialized_end=440
+  _globals['_LISTSUITESREQUEST']._serialized_start=442
+  _globals['_LISTSUITESREQUEST']._serialized_end=461
+  _globals['_SUITE']._serialized_start=463
+  _globals['_SUITE']._serialized_end=541
+  _globals['_LISTSUITESRESPONSE']._serialized_start=543
+  _globals['_LISTSUITESRESPONSE']._serialized_end=603
+  _globals['_GETSUITEREQUEST']._serialized_start=605
+  _globals['_GETSUITEREQUEST']._serialized_end=636
+  _globals['_COMPAREDEVICESREQUEST']._serialized_start=638
+  _globals['_COMPAREDEVICESREQUEST']._serialized_end=691
+  _globals['_COMPAREDEVICESRESPONSE']._serialized_start=693
+  _globals['_COMPAREDEVICESRESPONSE']._serialized_end=773
+  _globals['_DEVICECOMPARISON']._serialized_start=776
+  _globals['_DEVICECOMPARISON']._serialized_end=1231
+  _globals['_RANKNOISEREQUEST']._serialized_start=1233
+  _globals['_RANKNOISEREQUEST']._serialized_end=1312
+  _globals['_RANKNOISERESPONSE']._serialized_start=1314
+  _globals['_RANKNOISERESPONSE']._serialized_end=1379
+  _globals['_NOISEENTRY']._serialized_start=1382
+  _globals['_NOISEENTRY']._serialized_end=1808
+  _globals['_HOSTSERVICE']._serialized_start=1975
+  _globals['_HOSTSERVICE']._serialized_end=2629
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,9 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tesserabench.v1 import host_pb2 as _host_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +20,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DeviceStanding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DeviceStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceStanding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEVICE_STANDING_UNSPECIFIED: _DeviceStanding.ValueType  # 0
+    """Not a valid value."""
+    DEVICE_STANDING_PASS: _DeviceStanding.ValueType  # 1
+    """It is like its siblings."""
+    DEVICE_STANDING_SLOW: _DeviceStanding.ValueType  # 2
+    """It is slower."""
+    DEVICE_STANDING_FAST: _DeviceStanding.ValueType  # 3
+    """It is faster."""
+    DEVICE_STANDING_INCONCLUSIVE: _DeviceStanding.ValueType  # 4
+    """There is too little evidence, or too much noise."""
+
+class DeviceStanding(_DeviceStanding, metaclass=_DeviceStandingEnumTypeWrapper):
+    """The answer to "is it like its siblings"."""
+
+DEVICE_STANDING_UNSPECIFIED: DeviceStanding.ValueType  # 0
+"""Not a valid value."""
+DEVICE_STANDING_PASS: DeviceStanding.ValueType  # 1
+"""It is like its siblings."""
+DEVICE_STANDING_SLOW: DeviceStanding.ValueType  # 2
+"""It is slower."""
+DEVICE_STANDING_FAST: DeviceStanding.ValueType  # 3
+"""It is faster."""
+DEVICE_STANDING_INCONCLUSIVE: DeviceStanding.ValueType  # 4
+"""There is too little evidence, or too much noise."""
+Global___DeviceStanding: _TypeAlias = DeviceStanding  # noqa: Y015
 
 @_typing.final
 class ListHostsRequest(_message.Message):
@@ -249,3 +283,305 @@ class GetSuiteRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetSuiteRequest: _TypeAlias = GetSuiteRequest  # noqa: Y015
+
+@_typing.final
+class CompareDevicesRequest(_message.Message):
+    """Which devices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Only devices of this model."""
+    suite: _builtins.str
+    """Only by results of this suite."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        suite: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "suite", b"suite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareDevicesRequest: _TypeAlias = CompareDevicesRequest  # noqa: Y015
+
+@_typing.final
+class CompareDevicesResponse(_message.Message):
+    """Devices against their siblings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARISONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceComparison]:
+        """One for each device and class of tests, by model, host, device and class."""
+
+    def __init__(
+        self,
+        *,
+        comparisons: _abc.Iterable[Global___DeviceComparison] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareDevicesResponse: _TypeAlias = CompareDevicesResponse  # noqa: Y015
+
+@_typing.final
+class DeviceComparison(_message.Message):
+    """A device against others of its model in one class of tests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    DEVICE_MODEL_FIELD_NUMBER: _builtins.int
+    TEST_CLASS_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    Z_FIELD_NUMBER: _builtins.int
+    SMALLEST_VISIBLE_FIELD_NUMBER: _builtins.int
+    SERIES_COUNT_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    SIBLING_COUNT_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
+    DRIFTING_FIELD_NUMBER: _builtins.int
+    RECENT_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    CORDONED_FIELD_NUMBER: _builtins.int
+    REGRESSION_FIELD_NUMBER: _builtins.int
+    DEVICE_INDEX_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """`hosts/{host}`."""
+    device: _builtins.str
+    """UUID of a GPU; for anything else the host and what it is there."""
+    device_model: _builtins.str
+    """The model that its siblings have too."""
+    test_class: _builtins.str
+    """What is tested: compute, memory, transfer, latency, collectives, or a family of benchmarks."""
+    standing: Global___DeviceStanding.ValueType
+    """The answer."""
+    reason: _builtins.str
+    """Why it is inconclusive."""
+    deviation: _builtins.float
+    """Fraction that it is slower than its siblings; negative when faster."""
+    z: _builtins.float
+    """The deviation in standard deviations of what siblings and runs differ by."""
+    smallest_visible: _builtins.float
+    """Fraction that would have been called slow."""
+    series_count: _builtins.int
+    """Series that were compared."""
+    run_count: _builtins.int
+    """Runs on the device that decide."""
+    sibling_count: _builtins.int
+    """Other devices of the model that measured the same."""
+    drift: _builtins.float
+    """Fraction that it became slower by over the runs at hand."""
+    drifting: _builtins.bool
+    """Whether it drifts for sure."""
+    cordoned: _builtins.bool
+    """Whether its host is kept out of use."""
+    regression: _builtins.str
+    """The open finding that it is slow: `regressions/{regression}`; empty without one."""
+    device_index: _builtins.int
+    """Its index on the host; unset when the host does not list it now."""
+    @_builtins.property
+    def recent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Its deviation run by run, oldest first."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was measured last."""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        device: _builtins.str = ...,
+        device_model: _builtins.str = ...,
+        test_class: _builtins.str = ...,
+        standing: Global___DeviceStanding.ValueType = ...,
+        reason: _builtins.str = ...,
+        deviation: _builtins.float = ...,
+        z: _builtins.float = ...,
+        smallest_visible: _builtins.float = ...,
+        series_count: _builtins.int = ...,
+        run_count: _builtins.int = ...,
+        sibling_count: _builtins.int = ...,
+        drift: _builtins.float = ...,
+        drifting: _builtins.bool = ...,
+        recent: _abc.Iterable[_builtins.float] | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        cordoned: _builtins.bool = ...,
+        regression: _builtins.str = ...,
+        device_index: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_device_index", b"_device_index", "device_index", b"device_index", "last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_device_index", b"_device_index", "cordoned", b"cordoned", "deviation", b"deviation", "device", b"device", "device_index", b"device_index", "device_model", b"device_model", "drift", b"drift", "drifting", b"drifting", "host", b"host", "last_time", b"last_time", "reason", b"reason", "recent", b"recent", "regression", b"regression", "run_count", b"run_count", "series_count", b"series_count", "sibling_count", b"sibling_count", "smallest_visible", b"smallest_visible", "standing", b"standing", "test_class", b"test_class", "z", b"z"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__device_index: _TypeAlias = _typing.Literal["device_index"]  # noqa: Y015
+    _WhichOneofArgType__device_index: _TypeAlias = _typing.Literal["_device_index", b"_device_index"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__device_index) -> _WhichOneofReturnType__device_index | None: ...
+
+Global___DeviceComparison: _TypeAlias = DeviceComparison  # noqa: Y015
+
+@_typing.final
+class RankNoiseRequest(_message.Message):
+    """Which series."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    project: _builtins.str
+    """Project; empty for every one."""
+    suite: _builtins.str
+    """Only this suite."""
+    host: _builtins.str
+    """Only results of this host: `hosts/{host}`."""
+    limit: _builtins.int
+    """At most this many, 1 to 1000; 0 means 50."""
+    def __init__(
+        self,
+        *,
+        project: _builtins.str = ...,
+        suite: _builtins.str = ...,
+        host: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "limit", b"limit", "project", b"project", "suite", b"suite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankNoiseRequest: _TypeAlias = RankNoiseRequest  # noqa: Y015
+
+@_typing.final
+class RankNoiseResponse(_message.Message):
+    """The noisiest series."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoiseEntry]:
+        """Noisiest first."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___NoiseEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RankNoiseResponse: _TypeAlias = RankNoiseResponse  # noqa: Y015
+
+@_typing.final
+class NoiseEntry(_message.Message):
+    """How much a series differs between launches, runs and hosts while nothing changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    BENCHMARK_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    DEVICE_MODEL_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    LAUNCH_COUNT_FIELD_NUMBER: _builtins.int
+    RELATIVE_DEVIATION_FIELD_NUMBER: _builtins.int
+    WITHIN_RUN_SHARE_FIELD_NUMBER: _builtins.int
+    BETWEEN_RUN_SHARE_FIELD_NUMBER: _builtins.int
+    BETWEEN_DEVICE_SHARE_FIELD_NUMBER: _builtins.int
+    DETECTABLE_CHANGE_FIELD_NUMBER: _builtins.int
+    LAUNCHES_A_SIDE_FIELD_NUMBER: _builtins.int
+    SPENT_SECONDS_FIELD_NUMBER: _builtins.int
+    FALSE_ALARM_RATE_FIELD_NUMBER: _builtins.int
+    project: _builtins.str
+    """Project."""
+    suite: _builtins.str
+    """Suite."""
+    benchmark: _builtins.str
+    """Benchmark."""
+    case_id: _builtins.str
+    """Case."""
+    mode: _builtins.str
+    """Mode."""
+    metric: _builtins.str
+    """Metric."""
+    device_model: _builtins.str
+    """Device model; the host for a CPU."""
+    run_count: _builtins.int
+    """Runs that it stands on."""
+    launch_count: _builtins.int
+    """Worker processes that it stands on."""
+    relative_deviation: _builtins.float
+    """Median absolute deviation of the runs over their median."""
+    within_run_share: _builtins.float
+    """Share of the variance that is within runs, from launch to launch."""
+    between_run_share: _builtins.float
+    """Share that is between runs on one device."""
+    between_device_share: _builtins.float
+    """Share that is between devices."""
+    detectable_change: _builtins.float
+    """Fraction that a comparison of two runs with `launches_a_side` launches would see four times out of five."""
+    launches_a_side: _builtins.float
+    """Launches a side that this holds for, as the runs made them."""
+    spent_seconds: _builtins.float
+    """Worker time spent on its case, in seconds."""
+    false_alarm_rate: _builtins.float
+    """Share of comparisons of identical code on this kind of device that raised a false alarm; unset when never measured."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hosts that measured it: `hosts/{host}`."""
+
+    def __init__(
+        self,
+        *,
+        project: _builtins.str = ...,
+        suite: _builtins.str = ...,
+        benchmark: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        mode: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        device_model: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        run_count: _builtins.int = ...,
+        launch_count: _builtins.int = ...,
+        relative_deviation: _builtins.float = ...,
+        within_run_share: _builtins.float = ...,
+        between_run_share: _builtins.float = ...,
+        between_device_share: _builtins.float = ...,
+        detectable_change: _builtins.float = ...,
+        launches_a_side: _builtins.float = ...,
+        spent_seconds: _builtins.float = ...,
+        false_alarm_rate: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_false_alarm_rate", b"_false_alarm_rate", "false_alarm_rate", b"false_alarm_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_false_alarm_rate", b"_false_alarm_rate", "benchmark", b"benchmark", "between_device_share", b"between_device_share", "between_run_share", b"between_run_share", "case_id", b"case_id", "detectable_change", b"detectable_change", "device_model", b"device_model", "false_alarm_rate", b"false_alarm_rate", "hosts", b"hosts", "launch_count", b"launch_count", "launches_a_side", b"launches_a_side", "metric", b"metric", "mode", b"mode", "project", b"project", "relative_deviation", b"relative_deviation", "run_count", b"run_count", "spent_seconds", b"spent_seconds", "suite", b"suite", "within_run_share", b"within_run_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__false_alarm_rate: _TypeAlias = _typing.Literal["false_alarm_rate"]  # noqa: Y015
+    _WhichOneofArgType__false_alarm_rate: _TypeAlias = _typing.Literal["_false_alarm_rate", b"_false_alarm_rate"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__false_alarm_rate) -> _WhichOneofReturnType__false_alarm_rate | None: ...
+
+Global___NoiseEntry: _TypeAlias = NoiseEntry  # noqa: Y015

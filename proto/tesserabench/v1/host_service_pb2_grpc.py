@@ -66,6 +66,16 @@ class HostServiceStub:
                 request_serializer=tesserabench_dot_v1_dot_host__service__pb2.GetSuiteRequest.SerializeToString,
                 response_deserializer=tesserabench_dot_v1_dot_host__service__pb2.Suite.FromString,
                 _registered_method=True)
+        self.CompareDevices = channel.unary_unary(
+                '/tesserabench.v1.HostService/CompareDevices',
+                request_serializer=tesserabench_dot_v1_dot_host__service__pb2.CompareDevicesRequest.SerializeToString,
+                response_deserializer=tesserabench_dot_v1_dot_host__service__pb2.CompareDevicesResponse.FromString,
+                _registered_method=True)
+        self.RankNoise = channel.unary_unary(
+                '/tesserabench.v1.HostService/RankNoise',
+                request_serializer=tesserabench_dot_v1_dot_host__service__pb2.RankNoiseRequest.SerializeToString,
+                response_deserializer=tesserabench_dot_v1_dot_host__service__pb2.RankNoiseResponse.FromString,
+                _registered_method=True)
 
 
 class HostServiceServicer:
@@ -114,6 +124,20 @@ class HostServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareDevices(self, request, context):
+        """Devices against others of their model, by what they measured of late.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RankNoise(self, request, context):
+        """Where noise comes from, series by series, the noisiest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HostServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +170,16 @@ def add_HostServiceServicer_to_server(servicer, server):
                     servicer.GetSuite,
                     request_deserializer=tesserabench_dot_v1_dot_host__service__pb2.GetSuiteRequest.FromString,
                     response_serializer=tesserabench_dot_v1_dot_host__service__pb2.Suite.SerializeToString,
+            ),
+            'CompareDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareDevices,
+                    request_deserializer=tesserabench_dot_v1_dot_host__service__pb2.CompareDevicesRequest.FromString,
+                    response_serializer=tesserabench_dot_v1_dot_host__service__pb2.CompareDevicesResponse.SerializeToString,
+            ),
+            'RankNoise': grpc.unary_unary_rpc_method_handler(
+                    servicer.RankNoise,
+                    request_deserializer=tesserabench_dot_v1_dot_host__service__pb2.RankNoiseRequest.FromString,
+                    response_serializer=tesserabench_dot_v1_dot_host__service__pb2.RankNoiseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +345,60 @@ class HostService:
             '/tesserabench.v1.HostService/GetSuite',
             tesserabench_dot_v1_dot_host__service__pb2.GetSuiteRequest.SerializeToString,
             tesserabench_dot_v1_dot_host__service__pb2.Suite.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tesserabench.v1.HostService/CompareDevices',
+            tesserabench_dot_v1_dot_host__service__pb2.CompareDevicesRequest.SerializeToString,
+            tesserabench_dot_v1_dot_host__service__pb2.CompareDevicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RankNoise(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tesserabench.v1.HostService/RankNoise',
+            tesserabench_dot_v1_dot_host__service__pb2.RankNoiseRequest.SerializeToString,
+            tesserabench_dot_v1_dot_host__service__pb2.RankNoiseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,10 @@ class HostServiceStub:
     """Suites that the hosts of the fleet can run, merged by name."""
     GetSuite: _grpc.UnaryUnaryMultiCallable[_host_service_pb2.GetSuiteRequest, _host_service_pb2.Suite]
     """One suite."""
+    CompareDevices: _grpc.UnaryUnaryMultiCallable[_host_service_pb2.CompareDevicesRequest, _host_service_pb2.CompareDevicesResponse]
+    """Devices against others of their model, by what they measured of late."""
+    RankNoise: _grpc.UnaryUnaryMultiCallable[_host_service_pb2.RankNoiseRequest, _host_service_pb2.RankNoiseResponse]
+    """Where noise comes from, series by series, the noisiest first."""
 
 @_typing.type_check_only
 class HostServiceAsyncStub(HostServiceStub):
@@ -64,6 +68,10 @@ class HostServiceAsyncStub(HostServiceStub):
     """Suites that the hosts of the fleet can run, merged by name."""
     GetSuite: _aio.UnaryUnaryMultiCallable[_host_service_pb2.GetSuiteRequest, _host_service_pb2.Suite]  # type: ignore[assignment]
     """One suite."""
+    CompareDevices: _aio.UnaryUnaryMultiCallable[_host_service_pb2.CompareDevicesRequest, _host_service_pb2.CompareDevicesResponse]  # type: ignore[assignment]
+    """Devices against others of their model, by what they measured of late."""
+    RankNoise: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RankNoiseRequest, _host_service_pb2.RankNoiseResponse]  # type: ignore[assignment]
+    """Where noise comes from, series by series, the noisiest first."""
 
 class HostServiceServicer(metaclass=_abc_1.ABCMeta):
     """The fleet."""
@@ -115,5 +123,21 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_host_service_pb2.Suite, _abc.Awaitable[_host_service_pb2.Suite]]:
         """One suite."""
+
+    @_abc_1.abstractmethod
+    def CompareDevices(
+        self,
+        request: _host_service_pb2.CompareDevicesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_host_service_pb2.CompareDevicesResponse, _abc.Awaitable[_host_service_pb2.CompareDevicesResponse]]:
+        """Devices against others of their model, by what they measured of late."""
+
+    @_abc_1.abstractmethod
+    def RankNoise(
+        self,
+        request: _host_service_pb2.RankNoiseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_host_service_pb2.RankNoiseResponse, _abc.Awaitable[_host_service_pb2.RankNoiseResponse]]:
+        """Where noise comes from, series by series, the noisiest first."""
 
 def add_HostServiceServicer_to_server(servicer: HostServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from tesserabench.analysis.attribution.siblings import standings
 from tesserabench.collector.api import pages
 from tesserabench.collector.api.actor import current_actor
 from tesserabench.collector.api.calls import Context
+from tesserabench.collector.api.device_translation import device_comparison, noise_entry
 from tesserabench.collector.api.enums import number, word
 from tesserabench.collector.api.translation import from_json, timestamp
-from tesserabench.collector.core import hosts, suites
+from tesserabench.collector.core import hosts, noise_ranking, siblings, suites
 from tesserabench.collector.core.hosts import HostView
+from tesserabench.collector.core.judging import Offload
 from tesserabench.collector.core.selectors import mismatches, parse_conditions
 from tesserabench.collector.core.suites import KnownSuite
 from tesserabench.collector.errors import NotFoundError
@@ -19,13 +22,16 @@ from tesserabench.v1 import host_pb2, host_service_pb2, host_service_pb2_grpc, m
 from tesserabench.wire.names import AttemptName, host_name, parse_host, parse_suite, suite_name
 from tesserabench.wire.reasons import Reason
 
+_USUAL_LIMIT = 50
+
 
 class HostService(host_service_pb2_grpc.HostServiceServicer):
     """Serves people who look after machines."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime], offload: Offload) -> None:
         self._database = database
         self._clock = clock
+        self._offload = offload
 
     async def ListHosts(  # noqa: N802 - named by the contract
         self,
@@ -102,6 +108,38 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
             message = f"{suite_name(name)} is on no host of the fleet; {suites.near(name, known, 'known suites')}"
             raise NotFoundError(message, reason=Reason.SUITE_NOT_FOUND)
         return _suite(known[name])
+
+    async def CompareDevices(  # noqa: N802 - named by the contract
+        self,
+        request: host_service_pb2.CompareDevicesRequest,
+        context: Context,  # noqa: ARG002
+    ) -> host_service_pb2.CompareDevicesResponse:
+        """Devices against others of their model."""
+        async with self._database.transaction() as session:
+            read = await siblings.read(session, self._clock(), model=request.model, suite=request.suite)
+            findings = await siblings.known_slow(session, {one.device for one in read.readings})
+            known = await store.all_hosts(session)
+        cordoned = {host.name for host in known if host.cordoned}
+        indices = hosts.device_indices(known)
+        found = await self._offload(standings, read.readings)
+        return host_service_pb2.CompareDevicesResponse(
+            comparisons=[device_comparison(one, cordoned=cordoned, findings=findings, indices=indices) for one in found]
+        )
+
+    async def RankNoise(  # noqa: N802 - named by the contract
+        self,
+        request: host_service_pb2.RankNoiseRequest,
+        context: Context,  # noqa: ARG002
+    ) -> host_service_pb2.RankNoiseResponse:
+        """Where noise comes from."""
+        host = parse_host(request.host) if request.host else ""
+        wanted = noise_ranking.Wanted(project=request.project, suite=request.suite, host=host)
+        async with self._database.transaction() as session:
+            noisy = await noise_ranking.read(session, wanted, self._clock())
+        shares = await self._offload(noise_ranking.all_shares, [one.samples for one in noisy])
+        ranked = sorted(zip(noisy, shares, strict=True), key=lambda pair: -pair[1].relative_deviation)
+        entries = [noise_entry(one, share) for one, share in ranked[: request.limit or _USUAL_LIMIT]]
+        return host_service_pb2.RankNoiseResponse(entries=entries)
 
     async def _suites(self) -> dict[str, KnownSuite]:
         async with self._database.transaction() as session:

@@ -1,6 +1,6 @@
 """Hosts as people see them: their state, and keeping them out of use."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +14,7 @@ from tesserabench.collector.store import hosts as store
 from tesserabench.collector.store.database import notify
 from tesserabench.collector.store.notices import SYNC_CHANNEL
 from tesserabench.collector.store.tables import Host
+from tesserabench.collector.store.tracks import device_id
 from tesserabench.wire.names import host_name
 from tesserabench.wire.reasons import Reason
 
@@ -58,6 +59,15 @@ def state_of(*, lease_alive: bool, takes_no_work: bool, busy: bool) -> HostState
 def attributes(host: Host) -> Mapping[str, Any]:
     """What conditions match on, now."""
     return host.attributes | {"cordoned": host.cordoned}
+
+
+def device_indices(hosts: Iterable[Host]) -> dict[str, int]:
+    """By device (`store.tracks.device_id`) its index on the host that lists it now."""
+    return {
+        device_id(host.name, str(device.get("uuid", ""))): int(device.get("index", 0))
+        for host in hosts
+        for device in host.inventory.get("devices", [])
+    }
 
 
 async def views(session: AsyncSession, now: datetime) -> list[HostView]:

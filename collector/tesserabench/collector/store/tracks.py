@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.history_tables import HistoryPoint
 from tesserabench.collector.store.tables import Attempt, Host, Measurement, Run, Series, Trial
@@ -42,7 +43,8 @@ class DeviceVisit:
     throttle: str
 
 
-_UUID = func.coalesce(Trial.device["uuid"].astext, "")
+UUID_OF_TRIAL = func.coalesce(Trial.device["uuid"].astext, "")
+"""UUID of a trial's device; empty where it has none."""
 _UNIQUE = ("GPU-", "MIG-")
 
 
@@ -115,7 +117,7 @@ async def points(
             Measurement.series_id,
             Measurement.run_id,
             Host.name,
-            _UUID,
+            UUID_OF_TRIAL,
             middle,
             func.min(Measurement.measured_at),
             func.count(),
@@ -132,8 +134,8 @@ async def points(
             Series.arm == "",
             wanted,
         )
-        .group_by(Measurement.series_id, Measurement.run_id, Host.name, _UUID)
-        .order_by(Measurement.run_id, Measurement.series_id, _UUID)
+        .group_by(Measurement.series_id, Measurement.run_id, Host.name, UUID_OF_TRIAL)
+        .order_by(Measurement.run_id, Measurement.series_id, UUID_OF_TRIAL)
     )
     return [
         DevicePoint(row[0], row[1], row[2], device_id(row[2], row[3]), row[4], row[5], row[6])
@@ -150,7 +152,7 @@ async def visits(session: AsyncSession, runs: Collection[int]) -> list[DeviceVis
             Attempt.run_id,
             Run.commit,
             Host.name,
-            _UUID,
+            UUID_OF_TRIAL,
             Trial.device_key,
             Trial.device["kind"].astext,
             Trial.started_at,
@@ -161,8 +163,8 @@ async def visits(session: AsyncSession, runs: Collection[int]) -> list[DeviceVis
         .join(Run, Run.id == Attempt.run_id)
         .join(Host, Host.id == Attempt.host_id)
         .where(Attempt.run_id.in_(runs))
-        .distinct(Attempt.run_id, Host.name, _UUID)
-        .order_by(Attempt.run_id, Host.name, _UUID, Trial.trial)
+        .ext(distinct_on(Attempt.run_id, Host.name, UUID_OF_TRIAL))
+        .order_by(Attempt.run_id, Host.name, UUID_OF_TRIAL, Trial.trial)
     )
     return [
         DeviceVisit(

@@ -34,6 +34,7 @@ _RUN = Noun(
             cancel="Stop a run.",
             retry="Ask for the same measurement again.",
         ),
+        **_verbs("run_reproduce", reproduce="Say which command measures a case of a run again, or do it."),
     },
     examples=(
         Example(line="tbctl run trigger --suite gemm --wait --fail-on major", text="the line for a pipeline"),
@@ -78,20 +79,13 @@ _REGRESSION = Noun(
 )
 _NODE = Noun(
     help="See the hosts and keep them out of use.",
-    verbs={
-        **_verbs(
-            "node",
-            list="List hosts.",
-            describe="Show one host.",
-            cordon="Keep a host out of use; what it runs goes on.",
-            uncordon="Put a host back into use.",
-        ),
-        **_verbs(
-            "node_compare",
-            compare="Compare devices with others of their model: find the slow card.",
-            noise="Say which series are noisy, and whether launches, runs or devices make them so.",
-        ),
-    },
+    verbs=_verbs(
+        "node",
+        list="List hosts.",
+        describe="Show one host.",
+        cordon="Keep a host out of use; what it runs goes on.",
+        uncordon="Put a host back into use.",
+    ),
     examples=(Example(line="tbctl node cordon gpu-07 --reason 'fan replaced on Friday'", text="give it no more work"),),
 )
 _SUITE = Noun(

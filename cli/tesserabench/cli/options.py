@@ -13,6 +13,7 @@ from tesserabench.cli.settings.schema import FAIL_ON
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 TIERS = ("smoke", "regression", "full", "nightly")
+_MOST_LOOKS = 10
 MODES = ("cold", "hot", "rotating", "sustained", "host")
 
 
@@ -43,7 +44,17 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _looks(text: str) -> int:
+    """How many further looks; 0 when only the option was given."""
+    if not text:
+        return 0
+    if not (text.isdigit() and 1 <= int(text) <= _MOST_LOOKS):
+        raise UsageProblem(f"{text!r} is no number of further looks; give 1 to {_MOST_LOOKS}, or --confirm alone")
+    return int(text)
+
+
 DURATION = _Parsed("duration", parse_duration)
+LOOKS = _Parsed("looks", _looks)
 PATTERN = _Parsed("regex", _pattern)
 RUN = _Parsed("run", parse_run_id)
 REGRESSION = _Parsed("regression", parse_regression_id)
@@ -117,7 +128,17 @@ revision_options = options(
 judging_options = options(
     click.option("--baseline", metavar="REF", help="Compare with a baseline, branch:NAME, commit:HASH or run:ID."),
     click.option(
-        "--confirm/--no-confirm", default=None, help="Measure suspects again before they count. Default: confirm."
+        "--confirm",
+        "looks",
+        type=LOOKS,
+        is_flag=False,
+        flag_value="",
+        metavar="[N]",
+        help="Measure suspects again before they count (default); with N, all undecided, up to N times.",
+    ),
+    click.option("--no-confirm", is_flag=True, help="What the first look finds counts at once."),
+    click.option(
+        "--budget", type=DURATION, metavar="DURATION", help="Longest time that measuring again may take, queues too."
     ),
     click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of the run."),
 )

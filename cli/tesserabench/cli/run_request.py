@@ -51,10 +51,26 @@ def run_spec(typed: Texts, *, default_suite: str | None) -> RunSpec:
 
 
 def gate_spec(typed: Texts) -> GateSpec:
-    """How the run is judged."""
+    """How the run is judged.
+
+    Raises:
+        UsageProblem: it is to be measured again, and not to be.
+    """
     gate = GateSpec(baseline=typed.text("baseline"))
-    if typed.get("confirm") is not None:
-        gate.confirm = typed.get("confirm")
+    looks, budget = typed.get("looks"), typed.get("budget")
+    if typed.flag("no_confirm"):
+        if looks is not None or budget is not None:
+            other = "--confirm" if looks is not None else "--budget"
+            raise UsageProblem(f"--no-confirm measures nothing again; leave it out, or leave out {other}")
+        gate.confirm = False
+        return gate
+    if looks is not None:
+        gate.confirm = True
+        gate.looks = looks
+    if budget is not None:
+        if budget <= 0:
+            raise UsageProblem("--budget is no time at all; give one such as 20m, or --no-confirm to measure once")
+        gate.budget.CopyFrom(duration_message(budget))
     return gate
 
 

@@ -148,7 +148,7 @@ async def test_the_budget_ends_looking_and_is_named(laboratory: Laboratory) -> N
     run_id = await laboratory.run(gated(budget_seconds=300.0), SLOW)
     async with laboratory.database.transaction() as session:
         view = await runs.view(session, run_id, now=laboratory.clock.now)
-        assert view.reason == "measuring 1 undecided result(s) again, look 2 of 4, 0 of 5 minutes used"
+        assert view.reason == "measuring 1 undecided result again, look 2 of 4, 0 of 5 minutes used"
     laboratory.clock.advance(299)
     await laboratory.judge(run_id)
     assert (await laboratory.get(run_id)).state == JUDGING

@@ -35,6 +35,10 @@ from tesserabench.v1.run_service_pb2 import CreateRunRequest
             "tbctl run trigger --suite gemm --selector gpu=h100 --wait --timeout 40m --fail-on major",
             "measure, wait, end with 10 when something became slower by 5 % or more",
         ),
+        (
+            "tbctl run trigger --suite gemm --confirm 3 --budget 20m --wait --fail-on-inconclusive",
+            "measure again what is undecided, three times or twenty minutes at most",
+        ),
         ("tbctl run trigger --suite core --tier smoke --nodes 2 --dry-run", "see which hosts would match"),
         ("tbctl run trigger --suite gemm --drill gemm/matmul=1.12 --wait --fail-on any", "try out the alarm"),
         (

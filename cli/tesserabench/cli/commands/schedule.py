@@ -32,6 +32,10 @@ _SHORTEST_SECONDS = 60.0
     "create",
     examples=(
         ("tbctl schedule create nightly --every 24h --suite core --tier nightly", "once a day"),
+        (
+            "tbctl schedule create release --every 6h --suite gemm --confirm 2 --budget 30m",
+            "and measure again what cannot be told",
+        ),
         ("tbctl schedule create canary --every 15m --suite gemm -l gpu=h100 --branch main", "a quick look, often"),
     ),
 )

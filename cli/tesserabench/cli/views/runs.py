@@ -9,7 +9,18 @@ from tesserabench.cli.parsing import short_id
 from tesserabench.cli.views.verdicts import or_unknown, short_commit, style_of
 from tesserabench.report.quantity import duration
 from tesserabench.v1.measurement_pb2 import Outcome
-from tesserabench.v1.run_pb2 import Attempt, AttemptState, Run, RunState, Severity, Tier, TriggerKind, Verdict
+from tesserabench.v1.run_pb2 import (
+    Attempt,
+    AttemptState,
+    GateSpec,
+    Look,
+    Run,
+    RunState,
+    Severity,
+    Tier,
+    TriggerKind,
+    Verdict,
+)
 from tesserabench.v1.run_service_pb2 import LogEntry
 
 
@@ -58,6 +69,7 @@ def run_details(run: Run, now: datetime) -> list[tuple[str, str]]:
         ("Verdict", " ".join(filter(None, (word(Verdict, run.verdict), word(Severity, run.severity))))),
         ("Verdict reason", run.verdict_reason),
         ("Baseline", run.gate.baseline),
+        ("Measured again", _again(run.gate)),
         ("Commit", revision.commit),
         ("Branch", revision.branch),
         ("Base branch", revision.base_branch),
@@ -76,6 +88,7 @@ def run_details(run: Run, now: datetime) -> list[tuple[str, str]]:
         ("Took", _took(run)),
     ]
     pairs += [(f"Attempt {short_id(attempt.name)}", _attempt(attempt)) for attempt in run.attempts]
+    pairs += [(f"Look {look.number}", _look(look)) for look in run.looks]
     return [(label, value) for label, value in pairs if value]
 
 
@@ -116,6 +129,25 @@ def _progress(run: Run) -> str:
         return ""
     current = f", {progress.current_case} ({progress.phase})" if progress.current_case and progress.phase else ""
     return f"{progress.cases_done}/{progress.cases_total} cases{current}"
+
+
+def _again(gate: GateSpec) -> str:
+    """What was asked for beyond one look at suspects."""
+    if gate.HasField("confirm") and not gate.confirm:
+        return "nothing, the first look counts"
+    told = f"what is undecided, up to {gate.looks} time{'' if gate.looks == 1 else 's'}" if gate.looks else ""
+    budget = f"within {duration(gate.budget.ToNanoseconds() / 1e9)}" if gate.HasField("budget") else ""
+    return " ".join(filter(None, (told or (budget and "what is undecided"), budget)))
+
+
+def _look(look: Look) -> str:
+    """A look that follows the first one: who measures what, and how it ended."""
+    cases = f"{look.cases} case{'' if look.cases == 1 else 's'}"
+    turns = " in turns with the base" if look.interleaved else ""
+    state = word(Outcome, look.outcome) or word(RunState, look.state)
+    reason = f": {look.reason}" if look.reason else ""
+    hosts = " ".join(look.hosts)
+    return f"run {short_id(look.run)} on {hosts}, {cases} in {look.launches} launches{turns}, {state}{reason}"
 
 
 def _arm_b(run: Run) -> str:

@@ -216,8 +216,9 @@ async def _wait(session: AsyncSession, run: Run, look: Look) -> None:
     run.revision_number += 1
     if run.outcome == Outcome.OK:
         sequential = GateSpec.from_json(run.gate).sequential
-        primary = len({(case, mode) for case, mode, *_ in look.asked})
-        run.reason = f"measuring {primary} {'undecided' if sequential else 'suspected'} result(s) again"
+        count = len({(case, mode) for case, mode, *_ in look.asked})
+        what = f"{'undecided' if sequential else 'suspected'} result{'' if count == 1 else 's'}"
+        run.reason = f"measuring {count} {what} again"
     await notify_run(session, run.id)
 
 

@@ -79,13 +79,20 @@ _REGRESSION = Noun(
 )
 _NODE = Noun(
     help="See the hosts and keep them out of use.",
-    verbs=_verbs(
-        "node",
-        list="List hosts.",
-        describe="Show one host.",
-        cordon="Keep a host out of use; what it runs goes on.",
-        uncordon="Put a host back into use.",
-    ),
+    verbs={
+        **_verbs(
+            "node",
+            list="List hosts.",
+            describe="Show one host.",
+            cordon="Keep a host out of use; what it runs goes on.",
+            uncordon="Put a host back into use.",
+        ),
+        **_verbs(
+            "node_compare",
+            compare="Compare devices with others of their model: find the slow card.",
+            noise="Say which series are noisy, and whether launches, runs or devices make them so.",
+        ),
+    },
     examples=(Example(line="tbctl node cordon gpu-07 --reason 'fan replaced on Friday'", text="give it no more work"),),
 )
 _SUITE = Noun(

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from support.laboratory import Conditions, Laboratory, Request, branch, drilled
 from tesserabench.collector.core import triage
 from tesserabench.collector.core.regressions import Act
-from tesserabench.collector.core.spec import Revision
+from tesserabench.collector.core.spec import GateSpec, Revision
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.tables import CaseResult, Host, Run, Series
 from tesserabench.collector.web import app, pages
@@ -100,7 +100,7 @@ async def test_a_run_shows_its_comparison_and_its_launches(laboratory: Laborator
     second = await laboratory.run(Request(revision=Revision(branch="main", build_url="https://ci.example/7")), SLOW)
     waiting = await read(browser, f"/runs/{second}")
     assert "refresh" in (await browser.get(f"/runs/{second}")).text
-    assert "measuring 1 suspected result(s) again" in waiting.text
+    assert "measuring 1 suspected result again" in waiting.text
     await laboratory.confirm(second, SLOW)
     page = await read(browser, f"/runs/{second}")
     assert "http-equiv" not in page.attributes
@@ -212,3 +212,18 @@ async def test_what_pages_need_is_served_from_here(browser: httpx.AsyncClient, p
 async def test_files_beside_the_static_ones_are_not_served(browser: httpx.AsyncClient) -> None:
     for path in ("/static/../pages.py", "/static/%2e%2e/pages.py", "/static/nothing"):
         assert (await browser.get(path)).status_code == 404
+
+
+async def test_a_run_shows_the_looks_that_follow_it(laboratory: Laboratory, browser: httpx.AsyncClient) -> None:
+    await laboratory.run()
+    run_id = await laboratory.run(Request(gate=GateSpec(looks=2, budget_seconds=1200.0)), SLOW)
+    laboratory.clock.advance(370)
+    page = Reading((await browser.get(f"/runs/{run_id}")).text)
+    assert "measuring 1 undecided result again, look 2 of 3, 6 of 20 minutes used" in page.text
+    child = await laboratory.confirmation(run_id)
+    assert child is not None
+    assert f"/runs/{child.id}" in page.links
+    await laboratory.confirm(run_id, SLOW)
+    page = Reading((await browser.get(f"/runs/{run_id}")).text)
+    assert "Further looks" in page.text
+    assert "look 2 +10.0 % (node-1, other order)" in page.text

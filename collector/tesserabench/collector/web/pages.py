@@ -75,7 +75,7 @@ class _Pages:
         run_id = _id(request)
         if run_id is None:
             return self._error(404, "No such page", f"{request.url.path} has no run's number in it.")
-        return await self._answer("run.html", lambda session: run_page.read(session, run_id))
+        return await self._answer("run.html", lambda session: run_page.read(session, run_id, self._clock()))
 
     async def regression(self, request: Request) -> Response:
         """One regression."""

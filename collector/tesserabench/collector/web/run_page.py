@@ -4,6 +4,7 @@ import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,13 +53,13 @@ class RunPage:
     """Address of the build that asked, when it is one that may be followed: a caller chose it."""
 
 
-async def read(session: AsyncSession, run_id: int) -> RunPage:
-    """The page of a run.
+async def read(session: AsyncSession, run_id: int, now: datetime) -> RunPage:
+    """The page of a run as it is now.
 
     Raises:
         NotFoundError: there is no such run.
     """
-    view = await runs.view(session, run_id)
+    view = await runs.view(session, run_id, now=now)
     decided = await comparison_store.find(session, run_id)
     content: Mapping[str, Any] = decided.content if decided is not None else {}
     base_run_id = decided.base_run_id if decided is not None else None

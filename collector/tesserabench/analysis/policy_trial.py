@@ -27,6 +27,7 @@ class PastRun:
     run_id: int
     at: datetime
     """When it was asked for."""
+    suite: str
     branch: str
     line: str
     """What its findings are kept under: empty for the project's default branch."""
@@ -88,7 +89,7 @@ def judge_both(run: PastRun, current: RuleSet, candidate: RuleSet) -> Judged:
     """A run of the past under the policy in force and under another one."""
     sides = []
     for rules in (current, candidate):
-        terms = Terms(rules=rules, branch=run.branch, today=run.at.date())
+        terms = Terms(rules=rules, suite=run.suite, branch=run.branch, today=run.at.date())
         sides.append((terms, compare_under(terms, run.base, run.head, run.history)))
     (terms_before, before), (terms_after, after) = sides
     later = {entry.series.key: entry for entry in after.entries}

@@ -103,7 +103,8 @@ def test_words_of_infinity_in_json_are_refused_and_not_a_crash() -> None:
 def test_revision_and_gate_survive_json() -> None:
     revision = Revision(commit="abcdef1", branch="main", pull_request="12")
     assert Revision.from_json(revision.to_json()) == revision
-    assert GateSpec.from_json({}) == GateSpec(baseline="", confirm=True)
+    assert GateSpec.from_json({}) == GateSpec()
+    assert GateSpec().confirms
     gate = GateSpec(baseline="branch:main", confirm=False)
     assert GateSpec.from_json(gate.to_json()) == gate
     assert ParseDict(gate.to_json(), run_pb2.GateSpec()).confirm is False

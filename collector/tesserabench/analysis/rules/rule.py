@@ -5,7 +5,9 @@ from datetime import date
 from typing import Any, Self
 
 from tesserabench.analysis.policy import Policy
+from tesserabench.analysis.rules.patterns import patterns
 from tesserabench.analysis.rules.words import Alert, Confirming
+from tesserabench.analysis.words import Severity
 
 NEVER = float("inf")
 """Seconds after which something that is never said is said."""
@@ -71,6 +73,14 @@ class Origin:
 
 BUILT_IN = "built in"
 
+_ALERTING = {
+    Alert.BY_SEVERITY: "",
+    Alert.CRITICAL: Severity.CRITICAL.value,
+    Alert.WARNING: Severity.MAJOR.value,
+    Alert.INFO: Severity.MINOR.value,
+    Alert.NONE: "none",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
@@ -130,6 +140,15 @@ class Rule:
         """Where a setting comes from."""
         built_in = Origin(setting=setting, rule=BUILT_IN)
         return next((origin for origin in self.origins if origin.setting == setting), built_in)
+
+    def allows_host(self, host: str) -> bool:
+        """Whether a host may measure."""
+        return not self.hosts or patterns(self.hosts, exact_case=False).matches(host)
+
+    @property
+    def alerting(self) -> str:
+        """Which alert a finding fires: the word of a severity, `none`, or empty for that of its size."""
+        return _ALERTING[self.alert]
 
     def policy(self) -> Policy:
         """The limits of the gate.

@@ -86,8 +86,9 @@ SETTINGS: tuple[Setting, ...] = (
         field="confidence",
         read=readers.share(least=0.5, most=0.9999),
         schema=SIZE,
-        help="Of the intervals of changes; what is missing to 100 % is the share of findings that may be false.",
+        help="Of a run's comparison: what is missing to 100 % is the error that its series and its looks share.",
         example="confidence: 99 %",
+        whole_run=True,
     ),
     Setting(
         key="power",

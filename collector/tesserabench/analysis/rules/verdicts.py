@@ -24,6 +24,8 @@ class Terms:
     rules: RuleSet
     name: str = ""
     """`projects/{project}/policies/{revision}`; empty for what is built in."""
+    suite: str = ""
+    """Suite that the head measured."""
     branch: str = ""
     """Branch that the head belongs to."""
     today: date
@@ -36,8 +38,8 @@ class Terms:
 
     @property
     def overall(self) -> Policy:
-        """The gate's limits for what belongs to no series."""
-        return self.rules.for_run(suite="", branch=self.branch).policy()
+        """The gate's limits for the whole: the error that all of its series share."""
+        return self.rules.for_run(suite=self.suite, branch=self.branch).policy()
 
     def rule_of(self, entry: Entry) -> Rule:
         """The rule of a series that was compared."""

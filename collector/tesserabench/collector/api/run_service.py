@@ -18,7 +18,7 @@ from tesserabench.collector.api.translation import (
     run_message,
     spec_of,
 )
-from tesserabench.collector.core import planning, runs
+from tesserabench.collector.core import planning, policies, runs
 from tesserabench.collector.core.wakeups import TICK_SECONDS, Wakeups
 from tesserabench.collector.errors import UnavailableError
 from tesserabench.collector.store import runs as store
@@ -71,7 +71,9 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
 
     async def _planned(self, asked: runs.NewRun) -> run_pb2.Run:
         async with self._database.transaction() as session:
-            plan = await planning.plan(session, asked.spec)
+            branch, suite = asked.revision.branch, asked.spec.suite
+            rule = await policies.rule_of_run(session, asked.project, suite=suite, branch=branch)
+            plan = await planning.plan(session, asked.spec, rule)
         hosts = ", ".join(f"{host} ({device})" for host, device in plan.matching.items())
         others = "; ".join(f"{host}: {reason}" for host, reason in plan.others[:20])
         told = [
@@ -83,7 +85,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
             project=asked.project,
             spec=from_json(plan.spec.to_json(), run_pb2.RunSpec()),
             revision=from_json(asked.revision.to_json(), run_pb2.Revision()),
-            gate=from_json(asked.gate.to_json(), run_pb2.GateSpec()),
+            gate=from_json(policies.gate_under(asked.gate, rule).to_json(), run_pb2.GateSpec()),
             labels=asked.labels,
             priority=asked.priority,
             reason="; ".join(part.rstrip("; ") for part in told if part),

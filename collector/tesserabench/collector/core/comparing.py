@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tesserabench.analysis.compare import compare
-from tesserabench.collector.core import baselines, references, results
+from tesserabench.analysis.rules.verdicts import Terms, compare_under
+from tesserabench.collector.core import baselines, policies, references, results
 from tesserabench.collector.core.comparisons import comparison_json
 from tesserabench.collector.core.judging import Judging
 from tesserabench.collector.core.references import Scope
@@ -46,7 +46,15 @@ async def compare_references(
         head_results = await results.result_set(session, head_run, label=references.label(head, head_run))
         branches = references.branch_names(baselines.base_branch(head_run, project), project.default_branch)
         noise = await results.history(session, head_run, branches, [series.key for series in head_results.series])
-    comparison = await judging.offload(compare, base_results, head_results, judging.policy, noise)
+        policy = await policies.in_force(session, project, judging.policy)
+    terms = Terms(
+        rules=policy.rules,
+        name=policy.name,
+        suite=head_run.suite,
+        branch=baselines.own_branch(head_run, project),
+        today=judging.clock().date(),
+    )
+    comparison = await judging.offload(compare_under, terms, base_results, head_results, noise)
     return comparison_json(comparison, judging.clock())
 
 

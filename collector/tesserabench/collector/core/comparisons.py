@@ -34,6 +34,7 @@ def comparison_json(
             "summary": comparison.summary,
             "differences": [_difference(difference) for difference in comparison.differences],
             "create_time": now.isoformat().replace("+00:00", "Z"),
+            "policy": comparison.policy,
         }
     )
 
@@ -71,6 +72,7 @@ def entry_json(entry: Entry, regression: int | None = None) -> dict[str, Any]:
             "explanation": judgement.explanation,
             "recommendation": judgement.recommendation,
             "regression": None if regression is None else regression_name(regression),
+            "rule": entry.rule,
             # What looking again on several hosts says; nothing else has been asked for a cause yet.
             "cause": "CAUSE_KIND_HOST" if judgement.points_at_host else None,
             "looks": [_look(look) for look in judgement.looks],

@@ -15,6 +15,7 @@ from tesserabench.analysis.compare import Comparison, Entry, rejudged
 from tesserabench.analysis.confirmation import Answer, Confirmation
 from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.results import SeriesKey
+from tesserabench.analysis.rules.verdicts import Terms
 from tesserabench.analysis.wording import percent
 from tesserabench.analysis.words import Reason, Verdict
 from tesserabench.collector.core.comparisons import entry_json
@@ -39,8 +40,8 @@ class Occasion:
     now: datetime
     confirming_run_id: int | None = None
     """The run that measured again, at the second look; none when nothing did."""
-    policy: str = ""
-    """Name and revision of the policy that judged."""
+    terms: Terms | None = None
+    """The policy that judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +231,7 @@ def _severity(entry: Entry) -> Severity:
 async def _suspect(session: AsyncSession, series_id: int, entry: Entry, occasion: Occasion) -> Regression:
     row = Regression(
         project_id=occasion.run.project_id,
+    rule = occasion.terms.rule_of(entry) if occasion.terms else None
         series_id=series_id,
         suite=entry.series.suite,
         device_key=entry.series.key.device,
@@ -238,8 +240,9 @@ async def _suspect(session: AsyncSession, series_id: int, entry: Entry, occasion
         severity=_severity(entry).value,
         change=entry.judgement.worsening,
         evidence={},
-        owner="",
-        policy=occasion.policy,
+        owner=rule.owner if rule else "",
+        alert=rule.alerting if rule else "",
+        policy=occasion.terms.name if occasion.terms else "",
         drill=occasion.run.drill,
         run_id=occasion.run.id,
         created_at=occasion.now,

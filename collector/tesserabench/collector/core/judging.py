@@ -23,9 +23,20 @@ from tesserabench.analysis.confirmation import Answer, Confirmation, unconfirmed
 from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import SeriesKey
+from tesserabench.analysis.rules.verdicts import applied
 from tesserabench.analysis.sequential import Matter, Reviewed, Standing, may_be_settled, review
 from tesserabench.analysis.words import Verdict
-from tesserabench.collector.core import baselines, duets, endings, findings, identical, judging_case, looks, runs
+from tesserabench.collector.core import (
+    baselines,
+    duets,
+    endings,
+    findings,
+    identical,
+    judging_case,
+    looks,
+    runs,
+    slow_heads,
+)
 from tesserabench.collector.core.actors import COLLECTOR
 from tesserabench.collector.core.comparisons import comparison_json
 from tesserabench.collector.core.findings import Findings, Occasion
@@ -80,7 +91,10 @@ async def judge(judging: Judging, run_id: int) -> None:
         return
     if case is None:
         return
-    comparison = await judging.offload(compare, case.base, case.head, judging.policy, case.history, case.at_first())
+    overall = case.terms.overall
+    comparison = await judging.offload(compare, case.base, case.head, overall, case.history, case.at_first())
+    comparison = applied(case.terms, comparison)
+    comparison = slow_heads.excuse(comparison, case.slow)
     if not case.second:
         await _take_first_look(judging, case, comparison)
         return
@@ -121,7 +135,7 @@ async def _take_first_look(judging: Judging, case: Case, comparison: Comparison)
             return
         occasion = _occasion(case, run, now)
         found = await findings.first_look(session, comparison, occasion)
-        if not GateSpec.from_json(run.gate).confirm:
+        if not GateSpec.from_json(run.gate).confirms:
             answers = findings.confirmed_at_once(found.suspected, found.comparison)
         else:
             questions = await _questions(session, case, found)
@@ -335,4 +349,5 @@ def _occasion(case: Case, run: Run, now: datetime, confirming_run: Run | None = 
         base_run_id=case.base_run_id,
         now=now,
         confirming_run_id=confirming_run.id if confirming_run else None,
+        terms=case.terms,
     )

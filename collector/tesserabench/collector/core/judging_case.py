@@ -1,11 +1,11 @@
 """Everything that a run's verdict rests on, read in one transaction.
 
 What judging takes from elsewhere has its own small function here: the noise between runs (`_noise`), the limits that
-apply to each series (`_rules`). What is known of the hosts belongs beside them.
+apply to each series (`_terms`). What is known of the hosts belongs beside them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,10 +13,12 @@ from tesserabench.analysis.compare import Rules
 from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
+from tesserabench.analysis.rules.verdicts import Terms
 from tesserabench.analysis.sequential import Look
 from tesserabench.analysis.spending import Spending
-from tesserabench.collector.core import baselines, results
+from tesserabench.collector.core import baselines, policies, results, slow_heads
 from tesserabench.collector.core.references import branch_names, label
+from tesserabench.collector.core.slow_heads import SlowPlaces
 from tesserabench.collector.core.spec import GateSpec
 from tesserabench.collector.errors import CollectorError
 from tesserabench.collector.store import comparisons as store
@@ -52,9 +54,12 @@ class Case:
     base_run_id: int | None
     base: ResultSet | None
     head: ResultSet
-    rules: Rules
+    terms: Terms
+    """What the policy says."""
     spending: Spending
     history: Mapping[SeriesKey, RunNoise]
+    slow: SlowPlaces = field(default_factory=dict)
+    """Where the head was measured on devices that are known to be slow."""
     no_base_because: str = ""
     second: bool = False
     """The first look has been taken, and looks that follow it were asked for."""
@@ -66,21 +71,14 @@ class Case:
     points_at_host: bool = False
     """What was found so far is seen where the run was measured, and not elsewhere."""
 
+    @property
+    def rules(self) -> Rules:
+        """The limits of each series."""
+        return self.terms.limits
+
     def at_first(self) -> Rules:
         """The limits of the first look, which may spend only part of the error where others may follow."""
         return AtLevel(rules=self.rules, level=self.spending.level(1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usual:
-    """The same limits for every series."""
-
-    policy: Policy
-
-    def __call__(self, series: SeriesResult) -> Policy:
-        """The limits."""
-        del series
-        return self.policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +110,7 @@ async def read(session: AsyncSession, run_id: int, policy: Policy, now: datetime
     head = await results.result_set(session, run)
     looks = tuple([await _taken(session, look, measuring, now) for look, measuring in rows])
     gate = GateSpec.from_json(run.gate)
+    terms = await _terms(session, run, project, before, policy)
     return Case(
         run=run,
         project=project,
@@ -119,10 +118,11 @@ async def read(session: AsyncSession, run_id: int, policy: Policy, now: datetime
         base_run_id=base_run.id if base_run is not None else None,
         base=base,
         head=head,
-        rules=await _rules(policy),
+        terms=terms,
         # A single look at suspects alone decides everything by itself, so that it has the whole error.
-        spending=Spending(error=1 - policy.confidence, looks=1 + gate.further_looks if gate.sequential else 1),
+        spending=Spending(error=1 - terms.overall.confidence, looks=1 + gate.further_looks if gate.sequential else 1),
         history=await _noise(session, run, project, [series.key for series in head.series]) if base_run else {},
+        slow=await slow_heads.read(session, head, base, base_run, before=before.created_at if before else None),
         no_base_because=because,
         second=before is not None,
         looks=looks,
@@ -148,9 +148,18 @@ def _base_label(run: Run, project: Project, base: Run) -> str:
     return label(wanted or f"branch:{baselines.base_branch(run, project)}", base)
 
 
-async def _rules(usual: Policy) -> Rules:
-    """The limits that apply to each series of this run."""
-    return Usual(policy=usual)
+async def _terms(
+    session: AsyncSession, run: Run, project: Project, before: ComparisonRow | None, usual: Policy
+) -> Terms:
+    """The policy that the run is judged by, the same at all looks."""
+    policy = await policies.judged_by(session, project, before.content if before is not None else None, usual)
+    return Terms(
+        rules=policy.rules,
+        name=policy.name,
+        suite=run.suite,
+        branch=baselines.own_branch(run, project),
+        today=run.created_at.date(),
+    )
 
 
 async def _noise(

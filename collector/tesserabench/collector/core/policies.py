@@ -13,8 +13,18 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy as Limits
-from tesserabench.analysis.rules import PolicyChange, PolicyError, RuleSet, differences_of, warnings_of
+from tesserabench.analysis.rules import (
+    Confirming,
+    PolicyChange,
+    PolicyError,
+    Rule,
+    RuleSet,
+    differences_of,
+    warnings_of,
+)
+from tesserabench.analysis.rules.rule import BUILT_IN as NOT_SAID
 from tesserabench.collector.core import audit
+from tesserabench.collector.core.spec import MOST_LOOKS, GateSpec
 from tesserabench.collector.errors import (
     FailedPreconditionError,
     FieldViolation,
@@ -107,6 +117,34 @@ async def judged_by(
     name = comparison.get("policy", "")
     row = await _revision(session, project, int(parse_policy(name).id)) if name else None
     return policy_of(project.name, row, usual)
+
+
+async def rule_of_run(session: AsyncSession, project_name: str, *, suite: str, branch: str) -> Rule:
+    """What holds for a run before anything is measured: which hosts may take it, how suspicions are settled.
+
+    Args:
+        session: The transaction.
+        project_name: The run's project, which need not be known yet.
+        suite: The suite that it measures.
+        branch: The branch that it is of; empty for the project's default branch.
+    """
+    project = await project_store.find(session, project_name)
+    if project is None:
+        return Rule()
+    policy = await in_force(session, project)
+    return policy.rules.for_run(suite=suite, branch=branch or project.default_branch)
+
+
+def gate_under(gate: GateSpec, rule: Rule) -> GateSpec:
+    """How a run is judged, with what the policy says about measuring again where the run says nothing."""
+    if gate.says_how or rule.origin("confirmation").rule == NOT_SAID:
+        return gate
+    how = rule.confirmation
+    if how.by is Confirming.NONE:
+        return replace(gate, confirm=False)
+    # In turns with the base is how whatever is undecided is measured again, where the base's code is at hand.
+    looks = how.looks or (1 if how.by is Confirming.DUET and how.budget_seconds is None else 0)
+    return replace(gate, confirm=True, looks=min(looks, MOST_LOOKS), budget_seconds=how.budget_seconds)
 
 
 def policy_of(project: str, row: PolicyRevision | None, usual: Limits | None = None) -> Policy:

@@ -108,6 +108,7 @@ async def _past_run(session: AsyncSession, run_id: int) -> PastRun:
     return PastRun(
         run_id=run.id,
         at=run.created_at,
+        suite=run.suite,
         branch=baselines.own_branch(run, project),
         line=baselines.branch_line(run, project),
         base=await results.result_set(session, base) if base else None,

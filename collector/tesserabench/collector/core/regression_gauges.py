@@ -24,9 +24,9 @@ async def refresh(session: AsyncSession, now: datetime) -> None:
     waking: list[tuple[Regression, Series | None, str]] = []
     for row, series, _, project, alerts in rows:
         opened[project, row.suite, row.severity, row.device_key, row.state, row.kind, row.cause] += 1
-        if wakes_somebody(RegressionState(row.state)) and alerts:
+        if wakes_somebody(RegressionState(row.state)) and alerts and row.alert != "none":
             waking.append((row, series, project))
-            key = (project, row.severity, row.kind)
+            key = (project, row.alert or row.severity, row.kind)
             ages[key] = max((now - row.created_at).total_seconds(), ages.get(key, 0.0))
     metrics.REGRESSIONS_OPEN.replace(opened)
     metrics.REGRESSION_OLDEST_UNTRIAGED_AGE_SECONDS.replace(ages)
@@ -36,7 +36,15 @@ async def refresh(session: AsyncSession, now: datetime) -> None:
 
 def _ratios(waking: Iterable[tuple[Regression, Series | None, str]]) -> dict[tuple[str, ...], float]:
     return {
-        (project, row.suite, series.benchmark, series.metric, row.device_key, str(row.id), row.severity): row.change
+        (
+            project,
+            row.suite,
+            series.benchmark,
+            series.metric,
+            row.device_key,
+            str(row.id),
+            row.alert or row.severity,
+        ): row.change
         for row, series, project in waking
         if row.kind == FindingKind.REGRESSION and series is not None and row.change is not None
     }
@@ -44,7 +52,7 @@ def _ratios(waking: Iterable[tuple[Regression, Series | None, str]]) -> dict[tup
 
 def _slow_devices(waking: Iterable[tuple[Regression, Series | None, str]]) -> dict[tuple[str, ...], float]:
     return {
-        (project, row.subject, row.device_key, str(row.id), row.severity): row.change
+        (project, row.subject, row.device_key, str(row.id), row.alert or row.severity): row.change
         for row, _, project in waking
         if row.kind == FindingKind.SLOW_DEVICE and row.change is not None
     }

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.core import attempts, audit, endings, look_progress, planning, waiting
+from tesserabench.collector.core import attempts, audit, endings, look_progress, planning, policies, waiting
 from tesserabench.collector.core.look_progress import LookView
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, invalid_field
@@ -79,7 +79,9 @@ async def create(session: AsyncSession, request: NewRun, *, actor: str, now: dat
     """
     if request.deadline_at is not None and request.deadline_at <= now:
         raise invalid_field("deadline", request.deadline_at.isoformat(), "lies in the past; give a later time")
-    planned = await planning.plan(session, request.spec)
+    branch, suite = request.revision.branch, request.spec.suite
+    rule = await policies.rule_of_run(session, request.project, suite=suite, branch=branch)
+    planned = await planning.plan(session, request.spec, rule)
     project = await project_store.get_or_create(session, request.project)
     if request.request_id:
         await store.lock_request_id(session, project.id, request.request_id)
@@ -87,7 +89,7 @@ async def create(session: AsyncSession, request: NewRun, *, actor: str, now: dat
         if before is not None:
             return _same(before, request)
     spec = planned.spec.settled(seed=secrets.randbelow(2**63 - 1) + 1)
-    run = _row(request, spec, project.id, actor, now)
+    run = _row(replace(request, gate=policies.gate_under(request.gate, rule)), spec, project.id, actor, now)
     run.reason = planned.sentence()
     session.add(run)
     await session.flush()
@@ -149,9 +151,15 @@ def _attempt(run: Run, spec: RunSpec, ordinal: int, now: datetime) -> Attempt:
 def _same(run: Run, request: NewRun) -> Run:
     """The earlier run, when it was asked for in the same way."""
     kept = RunSpec.from_json(run.spec)
+    spec, gate = request.spec.settled(seed=kept.seed), request.gate
+    # What was left to the policy is what that said then.
+    if not spec.selector.hosts:
+        spec = replace(spec, selector=replace(spec.selector, hosts=kept.selector.hosts))
+    if not gate.says_how:
+        gate = replace(GateSpec.from_json(run.gate), baseline=gate.baseline)
     asked = (
-        request.spec.settled(seed=kept.seed).to_json(),
-        request.gate.to_json(),
+        spec.to_json(),
+        gate.to_json(),
         dict(request.labels),
         request.revision,
         request.priority,

@@ -221,23 +221,33 @@ class GateSpec:
     """How a run is judged; `baseline` empty means the head of the base branch.
 
     `looks` 0 leaves their number to the server: one further look at what is suspected, or as many at everything
-    undecided as the budget allows.
+    undecided as the budget allows. `confirm` None leaves it to the project's policy, and without one it is done.
     """
 
     baseline: str = ""
-    confirm: bool = True
+    confirm: bool | None = None
     looks: int = 0
     budget_seconds: float | None = None
 
     @property
+    def confirms(self) -> bool:
+        """Whether what is suspected is measured again before it counts."""
+        return self.confirm is not False
+
+    @property
+    def says_how(self) -> bool:
+        """Whether it says anything about measuring again."""
+        return self.confirm is not None or self.looks > 0 or self.budget_seconds is not None
+
+    @property
     def sequential(self) -> bool:
         """Whether everything undecided is measured again, and not only what is suspected."""
-        return self.confirm and (self.looks > 0 or self.budget_seconds is not None)
+        return self.confirms and (self.looks > 0 or self.budget_seconds is not None)
 
     @property
     def further_looks(self) -> int:
         """How many looks may follow the first one."""
-        if not self.confirm:
+        if not self.confirms:
             return 0
         return self.looks or (1 if self.budget_seconds is None else LOOKS_WITHIN_BUDGET)
 
@@ -246,7 +256,7 @@ class GateSpec:
         """The gate that `to_json` or protobuf's JSON mapping wrote."""
         return cls(
             baseline=data.get("baseline", ""),
-            confirm=data.get("confirm", True),
+            confirm=data.get("confirm"),
             looks=int(data.get("looks", 0)),
             budget_seconds=_seconds(data.get("budget")),
         )
@@ -258,7 +268,8 @@ class GateSpec:
             "looks": self.looks,
             "budget": _duration(self.budget_seconds),
         }
-        return {"confirm": self.confirm} | {name: value for name, value in data.items() if value}
+        said = {} if self.confirm is None else {"confirm": self.confirm}
+        return said | {name: value for name, value in data.items() if value}
 
     def validate(self) -> None:
         """Check that the options fit together.
@@ -270,7 +281,7 @@ class GateSpec:
             raise invalid_field("gate.looks", self.looks, f"give 1 to {MOST_LOOKS} further looks, or leave it out")
         if self.budget_seconds is not None and not self.budget_seconds > 0:
             raise invalid_field("gate.budget", self.budget_seconds, "give a time above zero, such as 1200s")
-        if not self.confirm and (self.looks or self.budget_seconds is not None):
+        if not self.confirms and (self.looks or self.budget_seconds is not None):
             name, value = ("gate.looks", self.looks) if self.looks else ("gate.budget", self.budget_seconds)
             raise invalid_field(name, value, "nothing is measured again while gate.confirm is false; leave one out")
 

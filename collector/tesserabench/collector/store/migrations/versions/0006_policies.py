@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the table, and let a finding say which alert it fires."""
     op.create_table(
         "policy_revision",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -25,3 +25,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_policy_revision"),
         sa.UniqueConstraint("project_id", "revision", name="uq_policy_revision_project_id_revision"),
     )
+    op.add_column("regression", sa.Column("alert", sa.Text(), server_default="", nullable=False))

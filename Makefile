@@ -47,7 +47,7 @@ lock: $(INSTALLED) ## Choose versions anew: requirements/*.txt, with hashes and 
 	@compile() { $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate "$$@"; }; \
 	set -e; \
-	compile pyproject.toml --extra all --group dev --group nvrtc -o requirements/dev.txt; \
+	compile pyproject.toml --extra all --extra dask --group dev --group nvrtc -o requirements/dev.txt; \
 	compile pyproject.toml --extra agent --constraint requirements/dev.txt -o requirements/agent.txt; \
 	compile pyproject.toml --extra collector --extra embedded --constraint requirements/dev.txt -o requirements/collector.txt; \
 	for cuda in 12 13; do compile pyproject.toml --extra cuda$$cuda --constraint requirements/dev.txt -o requirements/agent-cuda$$cuda.txt; done; \

@@ -21,7 +21,7 @@ from tesserabench.collector.api.run_service import RunService
 from tesserabench.collector.api.schedule_service import ScheduleService
 from tesserabench.collector.api.server import Service
 from tesserabench.collector.api.system_service import About, SystemService
-from tesserabench.collector.core import fleet, regression_gauges
+from tesserabench.collector.core import fleet, missing_data, regression_gauges
 from tesserabench.collector.core.attempts import Patience
 from tesserabench.collector.core.ingest import Ingest
 from tesserabench.collector.core.judging import Judging
@@ -59,6 +59,7 @@ from tesserabench.v1 import (
 
 _SCHEDULE_CHECK_SECONDS = 1.0
 _PARTITION_CHECK_SECONDS = 6 * 3600.0
+_MISSING_CHECK_SECONDS = 60.0
 
 Clock = Callable[[], datetime]
 Work = Coroutine[Any, Any, None]
@@ -89,7 +90,7 @@ def parts(settings: Settings, clock: Clock, database: Database) -> Parts:
         wakeups=Wakeups(database),
         ingest=Ingest(database, clock),
         judging=_judging(settings, clock, database, pool),
-        watching=Watching(database=database, offload=pool, clock=clock),
+        watching=Watching(database=database, offload=pool, clock=clock, policy=_usual_policy(settings)),
         pool=pool,
         pulse=Pulse(),
     )
@@ -101,9 +102,14 @@ def _judging(settings: Settings, clock: Clock, database: Database, pool: Analysi
         database=database,
         offload=pool,
         clock=clock,
-        policy=Policy(minor=told.minor, major=told.major, critical=told.critical),
+        policy=_usual_policy(settings),
         patience=LookPatience(deadline_seconds=told.confirm_start_seconds, limit_seconds=told.confirm_limit_seconds),
     )
+
+
+def _usual_policy(settings: Settings) -> Policy:
+    told = settings.detection
+    return Policy(minor=told.minor, major=told.major, critical=told.critical)
 
 
 def services(of: Parts, about: About) -> list[Service]:
@@ -176,7 +182,7 @@ def services(of: Parts, about: About) -> list[Service]:
 
 def gauges(of: Parts) -> Gauges:
     """What keeps the gauges that stand in the database up to date."""
-    return Gauges(of.database, of.clock, [regression_gauges.refresh])
+    return Gauges(of.database, of.clock, [regression_gauges.refresh, missing_data.refresh])
 
 
 def jobs(of: Parts) -> dict[str, Work]:
@@ -193,6 +199,7 @@ def jobs(of: Parts) -> dict[str, Work]:
         "wakeups": of.wakeups.run(),
         "ingest": of.ingest.run(),
         "detector": Detector(of.judging, DetectorPace(check_seconds=settings.detection.check_seconds)).run(),
+        "missing data": repeat("missing data", _MISSING_CHECK_SECONDS, _missing_step(of)),
         "historian": Historian(of.watching, check_seconds=settings.detection.check_seconds).run(),
         "pulse": of.pulse.run(),
         "watchdog": systemd.watchdog(),
@@ -202,6 +209,13 @@ def jobs(of: Parts) -> dict[str, Work]:
         "siblings": repeat("siblings", settings.fleet.siblings_seconds, check.step),
         "partitions": repeat("partitions", _PARTITION_CHECK_SECONDS, _partitions_step(of.database, of.clock)),
     }
+
+
+def _missing_step(of: Parts) -> Callable[[], Work]:
+    async def step() -> None:
+        await missing_data.look(of.database, _usual_policy(of.settings), of.clock())
+
+    return step
 
 
 def _partitions_step(database: Database, clock: Clock) -> Callable[[], Work]:

@@ -1,4 +1,4 @@
-"""`tesserabench-collector`: serve, migrate, check, token, version.
+"""`tesserabench-collector`: serve, migrate, check, reanalyse, token, version.
 
 Exit status: 0 well, 1 it failed (the last line on stderr says why), 2 wrong usage or settings.
 """
@@ -87,6 +87,29 @@ def check(config: Path | None, *, probe: bool) -> None:
     if problems:
         sys.exit(_FAILED)
     click.echo("ok: settings, database, schema and ports")
+
+
+@main.command()
+@_config
+@click.option("--project", default="", help="Only this project. Default: all of them.")
+@click.option("--dask", default="", metavar="ADDRESS", help="Compute on this Dask cluster: tcp://HOST:8786.")
+@click.option("--processes", type=click.IntRange(1, 256), help="Compute in so many processes here. Default: 1 a processor.")
+@click.option("--from-results", is_flag=True, help="Make the histories' points anew from the measurements first.")
+def reanalyse(config: Path | None, *, dask: str, processes: int | None, **wished: Any) -> None:
+    """Analyse every history anew; beside a running collector too, and safe to break off."""
+    settings = _load(config).settings
+    from tesserabench.collector import reanalysing  # noqa: PLC0415 - help and version need none of it
+
+    wish = reanalysing.Wish(dask=dask, processes=processes or os.cpu_count() or 1, **wished)
+
+    async def work(dsn: str) -> str:
+        done = await reanalysing.reanalyse(settings, dsn, wish, lambda text: click.echo(text, err=True))
+        return f"{done.series} series analysed anew; something else was found in {done.changed}"
+
+    try:
+        click.echo(_told(lambda: asyncio.run(_with_database(settings, work))))
+    except SettingsError as error:
+        _end(str(error), _WRONG)
 
 
 @main.command()
@@ -222,6 +245,8 @@ def _told(work: Callable[[], _T]) -> _T:
         _end(error.message, _FAILED)
     except OSError as error:
         _end(str(error), _FAILED)
+    except SettingsError as error:
+        _end(str(error), _WRONG)
     except Exception as error:  # noqa: BLE001 - ours; the log has the traceback, the terminal a sentence
         import structlog  # noqa: PLC0415 - help and version need none of it
 

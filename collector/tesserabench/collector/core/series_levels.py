@@ -21,7 +21,7 @@ from tesserabench.collector.store.history_tables import ChangePoint, SeriesWatch
 from tesserabench.collector.store.history_words import ChangeState
 from tesserabench.collector.store.words import RegressionState
 
-ACCEPTING = frozenset({RegressionState.IGNORED})
+ACCEPTING = frozenset({RegressionState.IGNORED, RegressionState.WONT_FIX, RegressionState.ACCEPTED})
 """States of a finding after which the level that it found is the normal one."""
 
 _ROBUST_EFFICIENCY = 0.37

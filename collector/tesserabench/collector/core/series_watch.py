@@ -9,17 +9,19 @@ makes its series be read from the beginning.
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
+from tesserabench.analysis.rules import Rule
 from tesserabench.collector.core import baselines, series_creep, series_writing
 from tesserabench.collector.core.comparisons import key_of_entry
 from tesserabench.collector.core.judging import Offload
-from tesserabench.collector.core.series_detection import Detected, Task, detect, edition, smallest_change
+from tesserabench.collector.core.series_detection import Detected, Task, detect, edition
+from tesserabench.collector.core.series_rules import rules_of, smallest_step
 from tesserabench.collector.errors import CollectorError
 from tesserabench.collector.store import comparisons as comparison_store
 from tesserabench.collector.store import history as store
@@ -37,15 +39,6 @@ _AHEAD = 3
 """Blocks that are read while others are computed."""
 _KEPT_SPACINGS = 20
 
-Limits = Callable[[AsyncSession, Sequence[Series], str], Awaitable[Mapping[int, Policy]]]
-"""What counts as a change in each of some series on a line, by the series' id."""
-
-
-async def same_limits(session: AsyncSession, series: Sequence[Series], line: str) -> Mapping[int, Policy]:  # noqa: ARG001 - a `Limits`
-    """The limits that hold where no policy says otherwise."""
-    policy = Policy()
-    return dict.fromkeys((row.id for row in series), policy)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
@@ -54,7 +47,8 @@ class Watching:
     database: Database
     offload: Offload
     clock: Callable[[], datetime]
-    limits: Limits = field(default=same_limits)
+    policy: Policy = field(default_factory=Policy)
+    """What counts as a change where a project's policy says nothing else."""
 
 
 @dataclass(slots=True)
@@ -150,7 +144,20 @@ async def _flagged(session: AsyncSession, run: Run) -> set[int]:
 
 
 async def look_again(watching: Watching, session: AsyncSession, news: News) -> int:
-    """Let the detector look at every series with news, and write what it says; gives how many changes were written."""
+    """Let the detector look at every series with news, and write what it says; gives how many series changed.
+
+    Raises:
+        UnavailableError: the database is away.
+        ConnectionError: what computes is.
+    """
+    try:
+        return await _look_again(watching, session, news)
+    except ExceptionGroup as errors:
+        # A block that fails fails everything; which of two that failed together is told does not matter.
+        raise errors.exceptions[0] from errors
+
+
+async def _look_again(watching: Watching, session: AsyncSession, news: News) -> int:
     keys = news.keys
     written = 0
     waiting: deque[tuple[list[_Prepared], asyncio.Task[list[Detected]]]] = deque()
@@ -174,22 +181,14 @@ async def _prepare(
     watching: Watching, session: AsyncSession, keys: Sequence[SeriesLine], news: News
 ) -> list[_Prepared]:
     rows = await store.lock_watches(session, keys)
-    by_line: dict[str, list[Series]] = {}
-    for watch, series in rows:
-        by_line.setdefault(watch.line, []).append(series)
-    limits = {line: await watching.limits(session, series, line) for line, series in by_line.items()}
+    rules = await rules_of(session, [(series, watch.line) for watch, series in rows], watching.policy)
     whole = {key for key in keys if key in news.whole}
     for watch, series in rows:
-        new = news.points.get((watch.series_id, watch.line), ())
-        smallest = _smallest(limits[watch.line][series.id], series)
-        if not _continues(watch, new, smallest):
-            whole.add((watch.series_id, watch.line))
+        key = (watch.series_id, watch.line)
+        if not _continues(watch, news.points.get(key, ()), smallest_step(rules[key], series)):
+            whole.add(key)
     read = await store.points_of(session, whole) if whole else {}
-    return [_prepared(watch, series, limits[watch.line][series.id], read, news.points) for watch, series in rows]
-
-
-def _smallest(policy: Policy, series: Series) -> float:
-    return smallest_change(policy.minimum_effect(primary=series.primary))
+    return [_prepared(watch, series, rules[watch.series_id, watch.line], read, news.points) for watch, series in rows]
 
 
 def _continues(watch: SeriesWatch, new: Sequence[Point], smallest: float) -> bool:
@@ -201,7 +200,7 @@ def _continues(watch: SeriesWatch, new: Sequence[Point], smallest: float) -> boo
 def _prepared(
     watch: SeriesWatch,
     series: Series,
-    policy: Policy,
+    rule: Rule,
     read: Mapping[SeriesLine, list[Point]],
     fresh: Mapping[SeriesLine, list[Point]],
 ) -> _Prepared:
@@ -212,9 +211,9 @@ def _prepared(
         None if whole else watch.tail,
         tuple(point.value for point in new),
         tuple("+".join(point.hosts) for point in new),
-        _smallest(policy, series),
+        smallest_step(rule, series),
     )
-    return _Prepared(watch, series, policy, task, new)
+    return _Prepared(watch, series, rule.policy(), task, new)
 
 
 async def _write(
@@ -223,7 +222,13 @@ async def _write(
     detected = await computing
     now = watching.clock()
     moved = [
-        series_writing.Moved(watch=prepared.watch, series=prepared.series, policy=prepared.policy, detected=found)
+        series_writing.Moved(
+            watch=prepared.watch,
+            series=prepared.series,
+            policy=prepared.policy,
+            detected=found,
+            points=prepared.new if prepared.task.tail is None else None,
+        )
         for prepared, found in zip(block, detected, strict=True)
         # Among points that were read anew the same place may be that of another run.
         if series_writing.has_moved(prepared.watch, found) or (prepared.task.tail is None and prepared.watch.points)

@@ -34,6 +34,8 @@ class Moved:
     series: Series
     policy: Policy
     detected: Detected
+    points: Sequence[Point] | None = None
+    """All of its points, where they have been read."""
 
 
 def has_moved(watch: SeriesWatch, found: Detected) -> bool:
@@ -71,13 +73,14 @@ async def write_changes(
     if not moved:
         return {}
     keys = [(item.watch.series_id, item.watch.line) for item in moved]
-    points = await store.points_of(session, keys)
+    unread = [key for item, key in zip(moved, keys, strict=True) if item.points is None]
+    read = await store.points_of(session, unread)
     written = await change_store.changes_of(session, keys)
     places: dict[SeriesLine, dict[int, int]] = {}
     for item, key in zip(moved, keys, strict=True):
-        _apply(session, item, points[key], written[key], now)
-        starts = [level.start for level in item.detected.levels]
-        places[key] = {start: points[key][start].run_id for start in starts}
+        points = read[key] if item.points is None else item.points
+        _apply(session, item, points, written[key], now)
+        places[key] = {level.start: points[level.start].run_id for level in item.detected.levels}
     await session.flush()
     return places
 

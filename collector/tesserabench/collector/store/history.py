@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.history_tables import HistoryDue, HistoryPoint, SeriesWatch
 from tesserabench.collector.store.tables import Attempt, Host, Measurement, Project, Run, Series, Trial
-from tesserabench.collector.store.words import Outcome, RunState, TriggerKind
+from tesserabench.collector.store.words import IdenticalRun, Outcome, RunState, TriggerKind
 
 SeriesLine = tuple[int, str]
 """Id of a series and the line (branch) that is followed."""
@@ -87,16 +87,6 @@ async def failed(session: AsyncSession, run_id: int, *, until: datetime, most_tr
     return bool(row.error)
 
 
-async def due_state(session: AsyncSession) -> tuple[int, datetime | None, int]:
-    """How many runs wait, since when the oldest does, and how many were given up."""
-    waiting = HistoryDue.error == ""
-    statement = select(
-        func.count().filter(waiting), func.min(HistoryDue.queued_at).filter(waiting), func.count().filter(~waiting)
-    )
-    row = (await session.execute(statement)).one()
-    return row[0], row[1], row[2]
-
-
 async def runs(session: AsyncSession, ids: Collection[int]) -> dict[int, tuple[Run, Project]]:
     """Runs with their projects, by id."""
     statement = select(Run, Project).join(Project, Project.id == Run.project_id).where(Run.id.in_(ids))
@@ -109,7 +99,7 @@ def belongs_in_history(run: Run) -> bool:
     A drill was slowed on purpose, an interleaved comparison has two arms, and what only measures another run's code
     again (to confirm, or to count false alarms) is no step in time.
     """
-    again = run.trigger == TriggerKind.CONFIRMATION
+    again = run.trigger == TriggerKind.CONFIRMATION or run.identical == IdenticalRun.SECOND
     return run.state == RunState.FINISHED and not (run.drill or again or "duet" in run.spec)
 
 

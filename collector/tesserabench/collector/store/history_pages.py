@@ -4,10 +4,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, and_, case, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select, tuple_
 from sqlalchemy import literal as value
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.store.history_tables import ChangePoint, FrozenReference, HistoryPoint, SeriesWatch
+from tesserabench.collector.store.history_tables import (
+    ChangePoint,
+    FrozenReference,
+    HistoryDue,
+    HistoryPoint,
+    SeriesWatch,
+)
 from tesserabench.collector.store.tables import Baseline, Project, Run, Series
 
 _RANK = case((Series.primary, 0), else_=1)
@@ -157,3 +163,11 @@ async def references(session: AsyncSession, series_id: int, line: str) -> Sequen
         .order_by(FrozenReference.run_id)
     )
     return (await session.execute(statement)).all()
+
+
+async def due_counts(session: AsyncSession) -> dict[str, int]:
+    """Ended runs that are not in the histories: how many wait, and how many failed."""
+    waiting = HistoryDue.error == ""
+    statement = select(func.count().filter(waiting), func.count().filter(~waiting))
+    row = (await session.execute(statement)).one()
+    return {"waiting": row[0], "failed": row[1]}

@@ -1,0 +1,51 @@
+"""What a project's policy says about series, for those who watch them."""
+
+from collections.abc import Iterable
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.analysis.policy import Policy
+from tesserabench.analysis.rules import Rule, RuleSet
+from tesserabench.collector.core import policies
+from tesserabench.collector.core.series_detection import smallest_change
+from tesserabench.collector.store.tables import Project, Series
+
+
+async def rules_of(
+    session: AsyncSession, series: Iterable[tuple[Series, str]], usual: Policy
+) -> dict[tuple[int, str], Rule]:
+    """What holds for each of some series on a line, by id and line; `usual` where no policy says otherwise."""
+    by_project: dict[int, list[tuple[Series, str]]] = {}
+    for row, line in series:
+        by_project.setdefault(row.project_id, []).append((row, line))
+    found: dict[tuple[int, str], Rule] = {}
+    for project_id, rows in by_project.items():
+        project = await session.get_one(Project, project_id)
+        policy = await policies.in_force(session, project, usual)
+        if policy.revision == policies.BUILT_IN:
+            # Nothing to look up: one rule for all of a hundred thousand series.
+            found |= dict.fromkeys(((row.id, line) for row, line in rows), Rule.of(usual))
+        else:
+            found |= {(row.id, line): rule_of(policy.rules, row, line or project.default_branch) for row, line in rows}
+    return found
+
+
+def rule_of(rules: RuleSet, series: Series, branch: str) -> Rule:
+    """What holds for one series on a branch."""
+    return rules.for_series(
+        suite=series.suite,
+        benchmark=series.benchmark,
+        case=series.case_id,
+        mode=series.mode,
+        metric=series.metric,
+        primary=series.primary,
+        parameters={str(name): str(value) for name, value in series.parameters.items()},
+        device=series.device_key,
+        branch=branch,
+    )
+
+
+def smallest_step(rule: Rule, series: Series) -> float:
+    """The smallest step to look for in a series, as a fraction."""
+    if rule.smallest_change is not None:
+        return round(rule.smallest_change, 6)
+    return smallest_change(rule.policy().minimum_effect(primary=series.primary))

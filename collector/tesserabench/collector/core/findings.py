@@ -229,9 +229,9 @@ def _severity(entry: Entry) -> Severity:
 
 
 async def _suspect(session: AsyncSession, series_id: int, entry: Entry, occasion: Occasion) -> Regression:
+    rule = occasion.terms.rule_of(entry) if occasion.terms else None
     row = Regression(
         project_id=occasion.run.project_id,
-    rule = occasion.terms.rule_of(entry) if occasion.terms else None
         series_id=series_id,
         suite=entry.series.suite,
         device_key=entry.series.key.device,

@@ -335,6 +335,7 @@ class Host(_message.Message):
     CLOCK_OFFSET_SECONDS_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
     SPOOL_PENDING_BYTES_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`hosts/{host}`."""
     state: Global___HostState.ValueType
@@ -365,6 +366,10 @@ class Host(_message.Message):
     def devices(self) -> _containers.MessageMap[_builtins.str, _measurement_pb2.DeviceState]:
         """State of its devices by UUID, as last heard."""
 
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostFinding]:
+        """What is found out about its devices and not settled; only in GetHost."""
+
     def __init__(
         self,
         *,
@@ -380,13 +385,40 @@ class Host(_message.Message):
         clock_offset_seconds: _builtins.float | None = ...,
         devices: _abc.Mapping[_builtins.str, _measurement_pb2.DeviceState] | None = ...,
         spool_pending_bytes: _builtins.int = ...,
+        findings: _abc.Iterable[Global___HostFinding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_clock_offset_seconds", b"_clock_offset_seconds", "clock_offset_seconds", b"clock_offset_seconds", "inventory", b"inventory", "last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clock_offset_seconds", b"_clock_offset_seconds", "agent_version", b"agent_version", "clock_offset_seconds", b"clock_offset_seconds", "cordon_reason", b"cordon_reason", "cordoned", b"cordoned", "current_attempt", b"current_attempt", "devices", b"devices", "inventory", b"inventory", "last_seen_time", b"last_seen_time", "name", b"name", "spool_pending_bytes", b"spool_pending_bytes", "state", b"state", "unready_reason", b"unready_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clock_offset_seconds", b"_clock_offset_seconds", "agent_version", b"agent_version", "clock_offset_seconds", b"clock_offset_seconds", "cordon_reason", b"cordon_reason", "cordoned", b"cordoned", "current_attempt", b"current_attempt", "devices", b"devices", "findings", b"findings", "inventory", b"inventory", "last_seen_time", b"last_seen_time", "name", b"name", "spool_pending_bytes", b"spool_pending_bytes", "state", b"state", "unready_reason", b"unready_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clock_offset_seconds: _TypeAlias = _typing.Literal["clock_offset_seconds"]  # noqa: Y015
     _WhichOneofArgType__clock_offset_seconds: _TypeAlias = _typing.Literal["_clock_offset_seconds", b"_clock_offset_seconds"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__clock_offset_seconds) -> _WhichOneofReturnType__clock_offset_seconds | None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class HostFinding(_message.Message):
+    """An open finding about a device of a host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`regressions/{regression}`."""
+    summary: _builtins.str
+    """One sentence with its numbers."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        summary: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostFinding: _TypeAlias = HostFinding  # noqa: Y015

@@ -64,6 +64,7 @@ def host_details(host: Host, now: datetime) -> list[tuple[str, str]]:
         ("Suites", ", ".join(suite.name for suite in inventory.suites)),
     ]
     pairs += [(f"Device {device.index}", _device(device, host)) for device in inventory.devices]
+    pairs += [(f"Finding {short_id(finding.name)}", finding.summary) for finding in host.findings]
     return [(label, value) for label, value in pairs if value]
 
 

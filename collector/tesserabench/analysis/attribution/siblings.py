@@ -54,8 +54,8 @@ class Terms:
     minimum_siblings: int = 3
     """Two devices that differ do not say which of them it is."""
     minimum_runs: int = 2
-    recent_runs: int = 8
-    """Only so many of the last runs on a device decide."""
+    recent_runs: int = 4
+    """Only so many of the last runs on a device decide: three that are slow are enough, and three that are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,9 @@ def _standing(
     error = _error(recent)
     whole = math.hypot(spread, error)
     visible = max(terms.minimum_effect, math.expm1(_SIGNIFICANT * whole))
-    known = spread**2 / (spread**2 + error**2)
+    z = level / whole
+    # The positive part of Stein's estimator: what noise explains goes to nothing, what stands out stays as it is.
+    kept = max(0.0, 1 - 1 / z**2) if z else 0.0
     drift, drifting = _drift(row, terms)
     standing, reason = _decide(level, whole, recent, siblings=len(others), visible=visible, terms=terms)
     return DeviceStanding(
@@ -212,8 +214,8 @@ def _standing(
         test_class=newest.test_class,
         standing=standing,
         reason=reason,
-        deviation=math.expm1(known * level),
-        z=level / whole,
+        deviation=math.expm1(kept * level),
+        z=z,
         smallest_visible=visible,
         series=series,
         runs=int(recent.size),

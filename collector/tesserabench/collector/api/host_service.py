@@ -19,7 +19,7 @@ from tesserabench.collector.errors import NotFoundError
 from tesserabench.collector.store import hosts as store
 from tesserabench.collector.store.database import Database
 from tesserabench.v1 import host_pb2, host_service_pb2, host_service_pb2_grpc, measurement_pb2
-from tesserabench.wire.names import AttemptName, host_name, parse_host, parse_suite, suite_name
+from tesserabench.wire.names import AttemptName, host_name, parse_host, parse_suite, regression_name, suite_name
 from tesserabench.wire.reasons import Reason
 
 _USUAL_LIMIT = 50
@@ -63,7 +63,13 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     ) -> host_pb2.Host:
         """One host."""
         async with self._database.transaction() as session:
-            return _message(await hosts.view(session, parse_host(request.name), self._clock()))
+            view = await hosts.view(session, parse_host(request.name), self._clock())
+            found = await siblings.known_slow(session, hosts.device_indices([view.host]))
+        message = _message(view)
+        message.findings.extend(
+            host_pb2.HostFinding(name=regression_name(row.id), summary=row.summary) for row in found.values()
+        )
+        return message
 
     async def CordonHost(  # noqa: N802 - named by the contract
         self,

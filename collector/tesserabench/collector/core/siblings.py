@@ -39,7 +39,7 @@ _MOST_RUNS = 4000
 
 _CLASSES: Mapping[str, str] = {
     **dict.fromkeys(("gemm", "attention", "conv", "fft", "norm", "elementwise", "llm", "compute"), "compute"),
-    **dict.fromkeys(("memory", "embedding", "sort", "scan", "reduction", "copy"), "memory"),
+    **dict.fromkeys(("memory", "embedding", "sort", "scan", "reduce", "copy"), "memory"),
     **dict.fromkeys(("transfer", "pcie"), "transfer"),
     **dict.fromkeys(("collectives", "nvlink"), "collectives"),
     "latency": "latency",

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tesserabench.analysis.results import SeriesKey
-from tesserabench.collector.core.judging_case import budget_left
 from tesserabench.collector.core.look_hosts import may_move
 from tesserabench.collector.core.look_plan import MOST_LAUNCHES, Costs, LookPlan, Question, plan
 from tesserabench.collector.core.look_progress import LookView, progress
+from tesserabench.collector.core.looked_at import LookedAt
 from tesserabench.collector.core.looks import look_spec, same_code
 from tesserabench.collector.core.spec import GateSpec, HostSelector, RunSpec
 from tesserabench.collector.errors import InvalidArgumentError
 from tesserabench.collector.store.look_tables import Look
-from tesserabench.collector.store.tables import Run
+from tesserabench.collector.store.tables import Project, Run
 
 SPEC = RunSpec(suite="core", trials=5, seed=7, selector=HostSelector(conditions=("gpu=h100",), count=2))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -177,10 +177,14 @@ def test_a_gate_that_cannot_be_meant_is_refused(gate: GateSpec, words: str) -> N
 
 
 def test_the_budget_runs_from_the_first_further_look_on() -> None:
-    judged = run(gate=GateSpec(budget_seconds=100.0).to_json())
-    assert budget_left(judged, None, NOW) == 100.0
-    assert budget_left(judged, NOW, NOW + timedelta(seconds=40)) == 60.0
-    assert budget_left(run(gate=GateSpec().to_json()), NOW, NOW) is None
+    def at(budget: float | None, since: datetime | None) -> LookedAt:
+        judged = run(gate=GateSpec(budget_seconds=budget).to_json())
+        project = Project(id=1, name="default", default_branch="main")
+        return LookedAt(run=judged, project=project, hosts=("a",), base_run_id=None, since=since)
+
+    assert at(100.0, None).budget_left(NOW) == 100.0
+    assert at(100.0, NOW).budget_left(NOW + timedelta(seconds=40)) == 60.0
+    assert at(None, NOW).budget_left(NOW) is None
 
 
 def test_progress_says_which_look_it_is_and_what_of_the_budget_is_used() -> None:

@@ -34,10 +34,8 @@ from tesserabench.collector.core import (
     identical,
     judging_case,
     looks,
-    runs,
     slow_heads,
 )
-from tesserabench.collector.core.actors import COLLECTOR
 from tesserabench.collector.core.comparisons import comparison_json
 from tesserabench.collector.core.findings import Findings, Occasion
 from tesserabench.collector.core.judging_case import Case
@@ -49,11 +47,8 @@ from tesserabench.collector.store import comparisons as store
 from tesserabench.collector.store import looks as look_store
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store.database import Database
-from tesserabench.collector.store.look_tables import Look
-from tesserabench.collector.store.notices import notify_run
 from tesserabench.collector.store.tables import Run
 from tesserabench.collector.store.words import Outcome, RunState
-from tesserabench.wire.names import run_name
 
 _log = structlog.get_logger(__name__)
 
@@ -143,7 +138,7 @@ async def _take_first_look(judging: Judging, case: Case, comparison: Comparison)
             if asked.look is not None:
                 content = comparison_json(found.comparison, now, found.regressions)
                 await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now)
-                await _wait(session, run, asked.look)
+                await looks.wait(session, run, asked.look)
                 return
             answers = _unanswered(found.comparison, found.suspected, asked.why_not)
         if found.suspected:
@@ -159,11 +154,11 @@ async def _take_another_look(
         if run is None or len(await look_store.of_runs(session, [run.id])) != len(case.looks):
             return
         now = judging.clock()
-        await _cancel_late(session, case, now)
+        await looks.cancel_late(session, run, [look.measuring for look in case.looks], now)
         case = replace(case, points_at_host=any(item.judgement.points_at_host for item in reviewed.values()))
         asked = await _ask(session, judging, case, comparison, _still_open(case, comparison, reviewed))
         if asked.look is not None:
-            await _wait(session, run, asked.look)
+            await looks.wait(session, run, asked.look)
             return
         occasion = _occasion(case, run, now, _last_measured(case))
         answers = _answers(case, comparison, reviewed, asked.why_not)
@@ -181,14 +176,14 @@ async def _ask(
         if not entry.series.primary and entry.judgement.verdict is Verdict.REGRESSED
     ]
     wanted = Wanted(questions=questions, along=along, patience=judging.patience, now=judging.clock())
-    return await looks.ask(session, case, wanted)
+    return await looks.ask(session, case.looked_at, wanted)
 
 
 async def _questions(session: AsyncSession, case: Case, found: Findings) -> list[Question]:
     """What is worth another look: what is suspected, and where it was asked for, what may yet be settled."""
     suspects = set(found.suspected)
     gate = GateSpec.from_json(case.run.gate)
-    base_too = gate.sequential and await looks.base_at_hand(session, case)
+    base_too = gate.sequential and await looks.base_at_hand(session, case.looked_at)
     return [
         _question(case, entry, entry.judgement, suspected=entry.series.key in suspects)
         for entry in found.comparison.entries
@@ -222,18 +217,6 @@ def _question(case: Case, entry: Entry, judgement: Judgement, *, suspected: bool
         worsening=worsening,
         launches=None if wanted is None or suspected else max(1, wanted - entry.head.launches),
     )
-
-
-async def _wait(session: AsyncSession, run: Run, look: Look) -> None:
-    """Leave a run until the look that was asked for has been measured."""
-    run.judged_until = None
-    run.revision_number += 1
-    if run.outcome == Outcome.OK:
-        sequential = GateSpec.from_json(run.gate).sequential
-        count = len({(case, mode) for case, mode, *_ in look.asked})
-        what = f"{'undecided' if sequential else 'suspected'} result{'' if count == 1 else 's'}"
-        run.reason = f"measuring {count} {what} again"
-    await notify_run(session, run.id)
 
 
 def _matter(case: Case, comparison: Comparison) -> Matter:
@@ -295,13 +278,6 @@ async def _settled(
         await findings.first_look(session, only, occasion)
         comparison = new
     return await findings.second_look(session, comparison, answers, occasion)
-
-
-async def _cancel_late(session: AsyncSession, case: Case, now: datetime) -> None:
-    for look in case.looks:
-        if look.measuring.state != RunState.FINISHED:
-            reason = f"{run_name(case.run.id)} did not wait for it any longer"
-            await runs.cancel(session, look.measuring.id, actor=COLLECTOR, reason=reason, now=now)
 
 
 def _last_measured(case: Case) -> Run | None:

@@ -6,7 +6,7 @@ apply to each series (`_terms`). What is known of the hosts belongs beside them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.compare import Rules
@@ -16,7 +16,8 @@ from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
 from tesserabench.analysis.rules.verdicts import Terms
 from tesserabench.analysis.sequential import Look
 from tesserabench.analysis.spending import Spending
-from tesserabench.collector.core import baselines, policies, results, slow_heads
+from tesserabench.collector.core import baselines, looked_at, policies, results, slow_heads
+from tesserabench.collector.core.looked_at import LookedAt
 from tesserabench.collector.core.references import branch_names, label
 from tesserabench.collector.core.slow_heads import SlowPlaces
 from tesserabench.collector.core.spec import GateSpec
@@ -27,7 +28,7 @@ from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store.look_tables import Look as LookRow
 from tesserabench.collector.store.tables import Comparison as ComparisonRow
 from tesserabench.collector.store.tables import Project, Run
-from tesserabench.collector.store.words import Outcome, RunState
+from tesserabench.collector.store.words import RunState
 from tesserabench.wire.names import run_name
 
 
@@ -75,6 +76,19 @@ class Case:
     def rules(self) -> Rules:
         """The limits of each series."""
         return self.terms.limits
+
+    @property
+    def looked_at(self) -> LookedAt:
+        """What asking for another look rests on."""
+        return LookedAt(
+            run=self.run,
+            project=self.project,
+            hosts=self.hosts,
+            base_run_id=self.base_run_id,
+            looks=tuple(look.head_hosts for look in self.looks),
+            since=self.looks_since,
+            points_at_host=self.points_at_host,
+        )
 
     def at_first(self) -> Rules:
         """The limits of the first look, which may spend only part of the error where others may follow."""
@@ -126,7 +140,7 @@ async def read(session: AsyncSession, run_id: int, policy: Policy, now: datetime
         no_base_because=because,
         second=before is not None,
         looks=looks,
-        left_out=frozenset(_keys(rows[-1][0].left_out)) if rows else frozenset(),
+        left_out=frozenset(looked_at.keys(rows[-1][0].left_out)) if rows else frozenset(),
         looks_since=rows[0][0].created_at if rows else None,
     )
 
@@ -172,7 +186,7 @@ async def _noise(
 
 async def _taken(session: AsyncSession, look: LookRow, measuring: Run, now: datetime) -> TakenLook:
     """What a look gave, as far as it was measured when it was no longer waited for."""
-    why = _why_nothing(look, measuring, now)
+    why = looked_at.why_nothing(look, measuring, now)
     done = measuring.state == RunState.FINISHED
     empty = ResultSet(label=run_name(measuring.id), run=run_name(measuring.id))
     head = await results.result_set(session, measuring, arm="b" if look.interleaved else "") if done else empty
@@ -186,36 +200,9 @@ async def _taken(session: AsyncSession, look: LookRow, measuring: Run, now: date
             number=look.number,
             base=base,
             head=head,
-            asked=frozenset(_keys(look.asked)),
+            asked=frozenset(looked_at.keys(look.asked)),
             interleaved=look.interleaved,
             why_nothing="" if head.series else why,
         ),
         measuring=measuring,
     )
-
-
-def columns(key: SeriesKey) -> list[str]:
-    """A series as it is kept with a look."""
-    return [key.case_id, key.mode, key.metric, key.device]
-
-
-def _keys(kept: Sequence[Sequence[str]]) -> list[SeriesKey]:
-    return [SeriesKey(case_id=item[0], mode=item[1], metric=item[2], device=item[3]) for item in kept]
-
-
-def _why_nothing(look: LookRow, measuring: Run, now: datetime) -> str:
-    name = run_name(measuring.id)
-    if measuring.state != RunState.FINISHED:
-        seconds = (min(now, look.waits_until) - look.created_at).total_seconds()
-        return f"{name} was not measured within {seconds:.0f} s."
-    if measuring.outcome != Outcome.OK:
-        return f"{name} ended with {measuring.outcome}: {measuring.reason or 'no reason was given'}."
-    return ""
-
-
-def budget_left(run: Run, since: datetime | None, now: datetime) -> float | None:
-    """Seconds that further looks may still take; none when there is no bound. It runs from the first of them on."""
-    budget = GateSpec.from_json(run.gate).budget_seconds
-    if budget is None or since is None:
-        return budget
-    return (since + timedelta(seconds=budget) - now).total_seconds()

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import baselines, hosts, planning
 from tesserabench.collector.core.hosts import HostState
-from tesserabench.collector.core.judging_case import Case
+from tesserabench.collector.core.looked_at import LookedAt
 from tesserabench.collector.core.references import branch_names
 from tesserabench.collector.core.spec import GateSpec, RunSpec
 from tesserabench.collector.store import baselines as baseline_store
@@ -40,16 +40,16 @@ class About:
     """It measures the base itself."""
 
 
-async def choose(session: AsyncSession, case: Case, about: About, now: datetime) -> Place:
+async def choose(session: AsyncSession, at: LookedAt, about: About, now: datetime) -> Place:
     """Where the next look is taken."""
-    base = None if case.base_run_id is None else await session.get_one(Run, case.base_run_id)
-    here = Place(hosts=case.hosts, base=None if about.in_turns else base)
-    if not may_move(case.hosts, [look.head_hosts for look in case.looks], points_at_host=case.points_at_host):
+    base = None if at.base_run_id is None else await session.get_one(Run, at.base_run_id)
+    here = Place(hosts=at.hosts, base=None if about.in_turns else base)
+    if not may_move(at.hosts, at.looks, points_at_host=at.points_at_host):
         return here
-    for host in await _free(session, case, about.devices, now):
+    for host in await _free(session, at, about.devices, now):
         if about.in_turns:
             return Place(hosts=(host.name,), base=None)
-        found = await _base_on(session, case, base, host)
+        found = await _base_on(session, at, base, host)
         if found is not None and about.cases <= await result_store.cases_of(session, found.id):
             return Place(hosts=(host.name,), base=found)
     return here
@@ -68,15 +68,15 @@ def may_move(first: Sequence[str], looks: Sequence[Sequence[str]], *, points_at_
     return len(first) == 1 and not points_at_host and taken.count(False) <= taken.count(True)
 
 
-async def _free(session: AsyncSession, case: Case, devices: frozenset[str], now: datetime) -> list[Host]:
+async def _free(session: AsyncSession, at: LookedAt, devices: frozenset[str], now: datetime) -> list[Host]:
     """Hosts that the run could have been given to and that have nothing to do, those not looked at yet first."""
-    used = [name for look in case.looks for name in look.head_hosts]
+    used = [name for names in at.looks for name in names]
     views = [view for view in await hosts.views(session, now) if view.state is HostState.READY]
-    matching = planning.match(RunSpec.from_json(case.run.spec), [view.host for view in views]).matching
+    matching = planning.match(RunSpec.from_json(at.run.spec), [view.host for view in views]).matching
     free = [
         view.host
         for view in views
-        if view.host.name in matching and view.host.name not in case.hosts and devices <= _models(view.host)
+        if view.host.name in matching and view.host.name not in at.hosts and devices <= _models(view.host)
     ]
     return sorted(free, key=lambda host: (used.count(host.name), host.name))
 
@@ -85,13 +85,13 @@ def _models(host: Host) -> frozenset[str]:
     return frozenset(device.get("model", "") for device in host.inventory.get("devices", ()))
 
 
-async def _base_on(session: AsyncSession, case: Case, base: Run | None, host: Host) -> Run | None:
+async def _base_on(session: AsyncSession, at: LookedAt, base: Run | None, host: Host) -> Run | None:
     """The base's run if it was measured there too; else, for a branch, the newest good run of it there."""
     if base is None:
         return None
     if await baseline_store.measured_on(session, base.id, [host.id]):
         return await reference_store.by_id(session, base.project_id, base.id)
-    if GateSpec.from_json(case.run.gate).baseline:
+    if GateSpec.from_json(at.run.gate).baseline:
         return None
-    branches = branch_names(baselines.base_branch(case.run, case.project), case.project.default_branch)
-    return await baseline_store.newest_comparable(session, case.run, branches, [host.id])
+    branches = branch_names(baselines.base_branch(at.run, at.project), at.project.default_branch)
+    return await baseline_store.newest_comparable(session, at.run, branches, [host.id])

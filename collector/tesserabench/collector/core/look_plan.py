@@ -22,8 +22,8 @@ MOST_LAUNCHES = 30
 MOST_CASES = 500
 """A run takes at most this many patterns."""
 
-SIDES_IN_TURNS = 3
-"""What a launch in turns costs more: both sides, and the base against itself."""
+SIDES_IN_TURNS = 2
+"""How often a launch in turns measures each case: once a side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

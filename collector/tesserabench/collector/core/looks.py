@@ -15,16 +15,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.results import SeriesKey
 from tesserabench.collector.core import look_hosts, look_plan, runs
 from tesserabench.collector.core.actors import COLLECTOR
-from tesserabench.collector.core.judging_case import Case, budget_left, columns
 from tesserabench.collector.core.look_hosts import Place
 from tesserabench.collector.core.look_plan import Costs, LookPlan, Question
 from tesserabench.collector.core.look_progress import duration
+from tesserabench.collector.core.looked_at import LookedAt, columns
 from tesserabench.collector.core.spec import DuetSpec, GateSpec, HostSelector, RunSpec
 from tesserabench.collector.errors import CollectorError
 from tesserabench.collector.store import looks as store
 from tesserabench.collector.store.look_tables import Look
+from tesserabench.collector.store.notices import notify_run
 from tesserabench.collector.store.tables import Run
-from tesserabench.collector.store.words import TriggerKind
+from tesserabench.collector.store.words import Outcome, RunState, TriggerKind
 from tesserabench.wire.names import run_name
 
 _PRIORITY_GAIN = 10
@@ -64,37 +65,37 @@ class Asked:
     """Why there is none, as a sentence."""
 
 
-async def ask(session: AsyncSession, case: Case, wanted: Wanted) -> Asked:
+async def ask(session: AsyncSession, at: LookedAt, wanted: Wanted) -> Asked:
     """Ask for the next look at a run; the same one again when it was asked for before."""
-    gate = GateSpec.from_json(case.run.gate)
-    taken = len(case.looks)
+    gate, spec = GateSpec.from_json(at.run.gate), RunSpec.from_json(at.run.spec)
+    taken = len(at.looks)
     if taken >= gate.further_looks:
         return Asked(look=None, why_not=_enough(taken) if gate.sequential else "")
-    left = budget_left(case.run, case.looks_since, wanted.now)
+    left = at.budget_left(wanted.now)
     if left is not None and left <= 0:
         return Asked(look=None, why_not=f"The budget of {duration(gate.budget_seconds or 0)} is used up.")
-    in_turns = gate.sequential and await base_at_hand(session, case)
-    startup, seconds = await store.case_seconds(session, case.run.id)
+    in_turns = spec.duet is not None or (gate.sequential and await base_at_hand(session, at))
+    startup, seconds = await store.case_seconds(session, at.run.id)
     plan = look_plan.plan(
         wanted.questions,
         Costs(startup_seconds=startup, case_seconds=seconds, sides=look_plan.SIDES_IN_TURNS if in_turns else 1),
-        usual_launches=RunSpec.from_json(case.run.spec).trials,
+        usual_launches=spec.trials,
         fewest_launches=look_plan.FEWEST_IN_TURNS if in_turns else look_plan.FEWEST_LAUNCHES,
         seconds_left=left,
     )
     if plan is None:
         return Asked(look=None, why_not=f"{duration(left or 0)} of the budget is left, too little for another look.")
-    place = await _place(session, case, plan, wanted, in_turns=in_turns)
-    return await _asked(session, case, wanted, _Next(plan=plan, place=place, in_turns=in_turns, left=left))
+    place = await _place(session, at, plan, wanted, in_turns=in_turns)
+    return await _asked(session, at, wanted, _Next(plan=plan, place=place, in_turns=in_turns, left=left))
 
 
-async def _place(session: AsyncSession, case: Case, plan: LookPlan, wanted: Wanted, *, in_turns: bool) -> Place:
-    if not GateSpec.from_json(case.run.gate).sequential:
-        base = None if case.base_run_id is None else await session.get_one(Run, case.base_run_id)
-        return Place(hosts=case.hosts, base=base)
+async def _place(session: AsyncSession, at: LookedAt, plan: LookPlan, wanted: Wanted, *, in_turns: bool) -> Place:
+    if not GateSpec.from_json(at.run.gate).sequential:
+        base = None if at.base_run_id is None else await session.get_one(Run, at.base_run_id)
+        return Place(hosts=at.hosts, base=base)
     devices = {question.key.device for question in wanted.questions if question.key.case_id in plan.cases}
     about = look_hosts.About(devices=frozenset(devices), cases=frozenset(plan.cases), in_turns=in_turns)
-    return await look_hosts.choose(session, case, about, wanted.now)
+    return await look_hosts.choose(session, at, about, wanted.now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,38 +112,38 @@ class _Next:
         return patience.limit_seconds if self.left is None else min(patience.limit_seconds, self.left)
 
 
-async def _asked(session: AsyncSession, case: Case, wanted: Wanted, look: _Next) -> Asked:
-    number, now = len(case.looks) + 2, wanted.now
+async def _asked(session: AsyncSession, at: LookedAt, wanted: Wanted, look: _Next) -> Asked:
+    number, now = len(at.looks) + 2, wanted.now
     seconds = look.waits_seconds(wanted.patience)
     request = replace(
-        runs.repeated(case.run, case.project.name),
-        spec=look_spec(RunSpec.from_json(case.run.spec), look.plan, look.place.hosts, in_turns=look.in_turns),
+        runs.repeated(at.run, at.project.name),
+        spec=look_spec(RunSpec.from_json(at.run.spec), look.plan, look.place.hosts, in_turns=look.in_turns),
         gate=GateSpec(confirm=False),
-        priority=min(_HIGHEST_PRIORITY, case.run.priority + _PRIORITY_GAIN),
+        priority=min(_HIGHEST_PRIORITY, at.run.priority + _PRIORITY_GAIN),
         deadline_at=now + timedelta(seconds=min(wanted.patience.deadline_seconds, seconds)),
         trigger=TriggerKind.CONFIRMATION,
-        request_id=f"look {number} at {run_name(case.run.id)}",
+        request_id=f"look {number} at {run_name(at.run.id)}",
     )
     try:
         async with session.begin_nested():
             measuring = await runs.create(session, request, actor=COLLECTOR, now=now)
     except CollectorError as error:
-        _log.warning("look.refused", run=case.run.id, number=number, why=error.message)
+        _log.warning("look.refused", run=at.run.id, number=number, why=error.message)
         return Asked(look=None, why_not="Another look could not be asked for.")
-    row = _row(case, wanted, look, measuring.id)
+    row = _row(at, wanted, look, measuring.id)
     row.number, row.waits_until, row.created_at = number, now + timedelta(seconds=seconds), now
     session.add(row)
     await session.flush()
-    _log.info("look.asked", run=case.run.id, number=number, measuring=measuring.id, hosts=row.hosts)
+    _log.info("look.asked", run=at.run.id, number=number, measuring=measuring.id, hosts=row.hosts)
     return Asked(look=row)
 
 
-def _row(case: Case, wanted: Wanted, look: _Next, measuring_run_id: int) -> Look:
+def _row(at: LookedAt, wanted: Wanted, look: _Next, measuring_run_id: int) -> Look:
     cases = set(look.plan.cases)
     keys = {*(question.key for question in wanted.questions), *wanted.along}
     asked = sorted(key for key in keys if key.case_id in cases)
     return Look(
-        run_id=case.run.id,
+        run_id=at.run.id,
         measuring_run_id=measuring_run_id,
         base_run_id=look.place.base.id if look.place.base is not None else None,
         interleaved=look.in_turns,
@@ -152,6 +153,26 @@ def _row(case: Case, wanted: Wanted, look: _Next, measuring_run_id: int) -> Look
         left_out=[columns(question.key) for question in wanted.questions if question.key.case_id not in cases],
         expected_seconds=look.plan.expected_seconds or None,
     )
+
+
+async def wait(session: AsyncSession, run: Run, look: Look) -> None:
+    """Leave a locked run until the look that was asked for has been measured."""
+    run.judged_until = None
+    run.revision_number += 1
+    if run.outcome == Outcome.OK:
+        sequential = GateSpec.from_json(run.gate).sequential
+        count = len({(case, mode) for case, mode, *_ in look.asked})
+        what = f"{'undecided' if sequential else 'suspected'} result{'' if count == 1 else 's'}"
+        run.reason = f"measuring {count} {what} again"
+    await notify_run(session, run.id)
+
+
+async def cancel_late(session: AsyncSession, run: Run, measuring: Sequence[Run], now: datetime) -> None:
+    """Stop the runs of looks that are waited for no longer."""
+    for other in measuring:
+        if other.state != RunState.FINISHED:
+            reason = f"{run_name(run.id)} did not wait for it any longer"
+            await runs.cancel(session, other.id, actor=COLLECTOR, reason=reason, now=now)
 
 
 def look_spec(spec: RunSpec, plan: LookPlan, hosts: Sequence[str], *, in_turns: bool) -> RunSpec:
@@ -167,20 +188,20 @@ def look_spec(spec: RunSpec, plan: LookPlan, hosts: Sequence[str], *, in_turns: 
         trials=plan.launches,
         seed=0,
         selector=HostSelector(hosts=tuple(hosts), count=max(1, len(hosts))),
-        duet=DuetSpec() if in_turns else None,
+        duet=spec.duet or (DuetSpec() if in_turns else None),
         determinism_launches=0,
     )
 
 
-async def base_at_hand(session: AsyncSession, case: Case) -> bool:
+async def base_at_hand(session: AsyncSession, at: LookedAt) -> bool:
     """Whether a host that measures the judged run can measure its base too.
 
     Hosts measure what is installed on them, and a commit is what a run says of it: the base's code is at hand when
     both runs say the same commit, without changes beside it. What they differ by is then the slow-down of a drill,
     or nothing but the hour and the machine.
     """
-    base = await session.get(Run, case.base_run_id) if case.base_run_id is not None else None
-    return base is not None and same_code(case.run, base) and RunSpec.from_json(case.run.spec).mode != "sustained"
+    base = await session.get(Run, at.base_run_id) if at.base_run_id is not None else None
+    return base is not None and same_code(at.run, base) and RunSpec.from_json(at.run.spec).mode != "sustained"
 
 
 def same_code(head: Run, base: Run) -> bool:

@@ -77,6 +77,8 @@ class FakeCollector:
     regressions: dict[str, regression_service_pb2.Regression] = field(default_factory=dict)
     hosts: dict[str, host_pb2.Host] = field(default_factory=dict)
     suites: list[host_service_pb2.Suite] = field(default_factory=list)
+    device_comparisons: list[host_service_pb2.DeviceComparison] = field(default_factory=list)
+    noise: list[host_service_pb2.NoiseEntry] = field(default_factory=list)
     schedules: dict[str, schedule_service_pb2.Schedule] = field(default_factory=dict)
     info: system_service_pb2.ServerInfo = field(default_factory=system_service_pb2.ServerInfo)
     failures: defaultdict[str, deque[Failure]] = field(default_factory=lambda: defaultdict(deque))
@@ -376,6 +378,15 @@ class _Hosts(host_service_pb2_grpc.HostServiceServicer):
         self.fake.enter(context, "GetSuite", request)
         suites = {suite.name: suite for suite in self.fake.suites}
         return self.fake.find(context, suites, request.name, Reason.SUITE_NOT_FOUND)
+
+    def CompareDevices(self, request: Any, context: Any) -> Any:
+        self.fake.enter(context, "CompareDevices", request)
+        wanted = [one for one in self.fake.device_comparisons if request.model in {"", one.device_model}]
+        return host_service_pb2.CompareDevicesResponse(comparisons=wanted)
+
+    def RankNoise(self, request: Any, context: Any) -> Any:
+        self.fake.enter(context, "RankNoise", request)
+        return host_service_pb2.RankNoiseResponse(entries=self.fake.noise[: request.limit])
 
     def _set(self, request: Any, context: Any, *, cordoned: bool, reason: str) -> Any:
         host = host_pb2.Host()

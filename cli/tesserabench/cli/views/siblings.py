@@ -116,8 +116,8 @@ def noise_columns() -> Sequence[Column[NoiseEntry]]:
         Column[NoiseEntry](title="METRIC", value=lambda one: one.metric),
         Column[NoiseEntry](title="DEVICE", field="device_model", value=lambda one: one.device_model, shrink=True),
         _share("MAD", "relative_deviation", lambda one: one.relative_deviation),
-        _share("WITHIN RUN", "within_run_share", lambda one: one.within_run_share),
-        _share("BETWEEN RUNS", "between_run_share", lambda one: one.between_run_share),
+        _share("WITHIN", "within_run_share", lambda one: one.within_run_share),
+        _share("BETWEEN", "between_run_share", lambda one: one.between_run_share),
         _share("DEVICES", "between_device_share", lambda one: one.between_device_share),
         _share("WOULD SEE", "detectable_change", lambda one: one.detectable_change),
         Column[NoiseEntry](

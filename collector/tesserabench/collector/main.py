@@ -106,10 +106,7 @@ def reanalyse(config: Path | None, *, dask: str, processes: int | None, **wished
         done = await reanalysing.reanalyse(settings, dsn, wish, lambda text: click.echo(text, err=True))
         return f"{done.series} series analysed anew; something else was found in {done.changed}"
 
-    try:
-        click.echo(_told(lambda: asyncio.run(_with_database(settings, work))))
-    except SettingsError as error:
-        _end(str(error), _WRONG)
+    click.echo(_told(lambda: asyncio.run(_with_database(settings, work))))
 
 
 @main.command()

@@ -63,8 +63,7 @@ class HistoryService(history_service_pb2_grpc.HistoryServiceServicer):
         """Points of a series, oldest first, with what was found in them."""
         position = pages.position(request, [int])
         size = pages.size_of(request, _POINTS)
-        part = series_history.Part(
-            branch=request.branch,
+        window = store.Window(
             since=moment(request, "start_time"),
             after=int(position[0]) if position else None,
             size=size + 1,
@@ -73,7 +72,7 @@ class HistoryService(history_service_pb2_grpc.HistoryServiceServicer):
         async with self._database.transaction() as session:
             _, project = await series_history.find(session, series_id)
             require_project(project.name)
-            history = await series_history.read(session, series_id, part)
+            history = await series_history.read(session, series_id, request.branch, window)
             points, more = pages.cut(history.points, size)
             token = pages.next_token(request, [points[-1][0].run_id]) if more else ""
             message = history_message(history, token=token)

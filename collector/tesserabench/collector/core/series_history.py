@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.errors import NotFoundError
 from tesserabench.collector.store import history as watch_store
 from tesserabench.collector.store import history_pages as store
-from tesserabench.collector.store.history_pages import PointRow
+from tesserabench.collector.store.history_pages import PointRow, Window
 from tesserabench.collector.store.history_tables import ChangePoint, FrozenReference, SeriesWatch
 from tesserabench.collector.store.tables import Baseline, Project, Series
 from tesserabench.wire.names import series_name
@@ -48,30 +48,19 @@ async def find(session: AsyncSession, series_id: int) -> tuple[Series, Project]:
     return found[0], found[1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Which part of a history."""
-
-    branch: str = ""
-    since: datetime | None = None
-    after: int | None = None
-    """A run; points of later ones."""
-    size: int = 500
-
-
-async def read(session: AsyncSession, series_id: int, part: Part) -> History:
+async def read(session: AsyncSession, series_id: int, branch: str, window: Window) -> History:
     """A part of a history; what is found in the whole of it comes with the first part.
 
     Raises:
         NotFoundError: there is no such series, or it has no points on this branch.
     """
     series, project = await find(session, series_id)
-    line = line_of(part.branch, project)
+    line = line_of(branch, project)
     watch = (await watch_store.watches(session, line, [series_id])).get(series_id)
     if watch is None or not watch.points:
-        raise await _no_points(session, series, project, part.branch)
-    points = await store.points(session, series_id, line, since=part.since, after=part.after, size=part.size)
-    if part.after is not None:
+        raise await _no_points(session, series, project, branch)
+    points = await store.points(session, series_id, line, window)
+    if window.after is not None:
         return History(series=series, project=project, watch=watch, points=points)
     runs = await store.run_facts(session, {row["run"] for row in watch.segments if row["run"] is not None})
     return History(

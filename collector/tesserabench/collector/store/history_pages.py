@@ -112,22 +112,34 @@ PointRow = Row[HistoryPoint, str]
 """A point with its run's commit."""
 
 
-async def points(
-    session: AsyncSession, series_id: int, line: str, *, since: datetime | None, after: int | None, size: int
-) -> Sequence[PointRow]:
-    """Up to `size` points, oldest run first, from a time and after a run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Which points of a series on a line."""
+
+    since: datetime | None = None
+    after: int | None = None
+    """A run; points of later ones."""
+    size: int = 500
+    newest: bool = False
+    """The last points rather than the first, where there are too many."""
+
+
+async def points(session: AsyncSession, series_id: int, line: str, window: Window) -> Sequence[PointRow]:
+    """Points of a series, oldest run first."""
+    order = HistoryPoint.run_id.desc() if window.newest else HistoryPoint.run_id
     statement = (
         select(HistoryPoint, Run.commit)
         .join(Run, Run.id == HistoryPoint.run_id)
         .where(HistoryPoint.series_id == series_id, HistoryPoint.line == line)
-        .order_by(HistoryPoint.run_id)
-        .limit(size)
+        .order_by(order)
+        .limit(window.size)
     )
-    if since is not None:
-        statement = statement.where(HistoryPoint.at >= since)
-    if after is not None:
-        statement = statement.where(HistoryPoint.run_id > after)
-    return (await session.execute(statement)).all()
+    if window.since is not None:
+        statement = statement.where(HistoryPoint.at >= window.since)
+    if window.after is not None:
+        statement = statement.where(HistoryPoint.run_id > window.after)
+    found = (await session.execute(statement)).all()
+    return found[::-1] if window.newest else found
 
 
 async def changes(session: AsyncSession, series_id: int, line: str) -> Sequence[tuple[ChangePoint, str, str]]:

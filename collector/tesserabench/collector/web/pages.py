@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from tesserabench.collector.core.version import VERSION
 from tesserabench.collector.errors import CollectorError, NotFoundError, UnavailableError
 from tesserabench.collector.store.database import Database
-from tesserabench.collector.web import figures, overview, regression_page, run_page
+from tesserabench.collector.web import figures, overview, regression_page, run_page, series_page
 
 _HERE = Path(__file__).parent
 _LARGEST_ID = 2**63 - 1
@@ -33,12 +33,13 @@ Reader = Callable[[AsyncSession], Awaitable[Any]]
 
 
 def routes(database: Database, clock: Callable[[], datetime]) -> list[BaseRoute]:
-    """`/`, `/runs/{id}`, `/regressions/{id}` and the files that they need."""
+    """`/`, `/runs/{id}`, `/regressions/{id}`, `/series/{id}` and the files that they need."""
     pages = _Pages(database, clock)
     return [
         Route("/", pages.overview),
         Route("/runs/{id}", pages.run),
         Route("/regressions/{id}", pages.regression),
+        Route("/series/{id}", pages.series),
         Mount("/static", StaticFiles(directory=_HERE / "static")),
     ]
 
@@ -83,6 +84,14 @@ class _Pages:
         if regression_id is None:
             return self._error(404, "No such page", f"{request.url.path} has no regression's number in it.")
         return await self._answer("regression.html", lambda session: regression_page.read(session, regression_id))
+
+    async def series(self, request: Request) -> Response:
+        """The history of one series."""
+        series_id, now = _id(request), self._clock()
+        if series_id is None:
+            return self._error(404, "No such page", f"{request.url.path} has no series' number in it.")
+        query = dict(request.query_params)
+        return await self._answer("series.html", lambda session: series_page.read(session, series_id, query, now))
 
     async def _answer(self, template: str, read: Reader) -> Response:
         try:

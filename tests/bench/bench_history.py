@@ -1,0 +1,179 @@
+"""How many series a minute get one more point, with the database: read, detected in worker processes, written.
+
+A collector's own PostgreSQL (embedded, with its usual settings) is filled by COPY with series of 60 points, most of
+them quiet, some with a step; then every series gets one more point, a tenth of them at a new level. What is counted is
+what happens after a run has been judged: its points are written, the watches locked and read, the tails go through the
+detector in worker processes, and watches and changes are written, a commit for every run of 2000 series. Not counted is
+reading the measurements themselves, which `bench_ingest` is about.
+
+`BENCH_SERIES` says how many series: 20 000 unless told, and the figure for 100 000 is five times that long. The
+slowest answer of the event loop meanwhile is told beside it: detection must not hold up calls.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import psycopg
+from support.figures import Figure, out_folder, report
+from tesserabench.collector.core import reanalysis, series_watch
+from tesserabench.collector.core.series_watch import News, Watching
+from tesserabench.collector.store import history as store
+from tesserabench.collector.store import migrate
+from tesserabench.collector.store.database import Database
+from tesserabench.collector.store.history import Point, RunPoint
+from tesserabench.collector.store.server import PgProvider
+from tesserabench.collector.work.analysis_pool import AnalysisPool
+
+SERIES = int(os.environ.get("BENCH_SERIES", "20000"))
+POINTS = 60
+ROUNDS = 3
+PER_RUN = 2000
+PROCESSES = 2
+STEPPED_SHARE = 0.1
+START = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def main() -> None:
+    """Measure and report."""
+    with tempfile.TemporaryDirectory(prefix="tb-bench-") as folder:
+        figures = asyncio.run(_measure(Path(folder)))
+    report("history", figures, out_folder())
+
+
+async def _measure(folder: Path) -> list[Figure]:
+    provider = PgProvider(dsn="", folder=folder / "postgres")
+    dsn = await provider.start()
+    pool = AnalysisPool(PROCESSES)
+    try:
+        await asyncio.to_thread(migrate.upgrade, dsn)
+        levels = await asyncio.to_thread(_fill, dsn)
+        database = Database(dsn)
+        try:
+            watching = Watching(database=database, offload=pool, clock=lambda: datetime.now(UTC))
+            return await _figures(watching, levels)
+        finally:
+            await database.close()
+    finally:
+        await pool.close()
+        await provider.stop()
+
+
+async def _figures(watching: Watching, levels: Sequence[float]) -> list[Figure]:
+    started = time.perf_counter()
+    await reanalysis.reanalyse(watching, lambda _: None)
+    whole = SERIES / (time.perf_counter() - started)
+    rates, stalls = [], []
+    for number in range(ROUNDS):
+        async with _stalls() as stall:
+            started = time.perf_counter()
+            await _one_more(watching, levels, number)
+            rates.append(SERIES / (time.perf_counter() - started))
+        stalls.append(stall.worst)
+    rate = float(np.median(rates))
+    return [
+        Figure(name="series_with_one_more_point_per_minute", value=60 * rate, unit="series"),
+        Figure(name="ms_per_series_with_one_more_point", value=1000 / rate, unit="ms"),
+        Figure(name="seconds_for_100000_series", value=100_000 / rate, unit="s"),
+        Figure(name=f"series_of_{POINTS}_anew_per_minute", value=60 * whole, unit="series"),
+        Figure(name="longest_stall_of_the_event_loop", value=1000 * max(stalls), unit="ms"),
+    ]
+
+
+async def _one_more(watching: Watching, levels: Sequence[float], number: int) -> None:
+    """Give every series the point of one more run, a run and a commit for every `PER_RUN` of them."""
+    rng = np.random.default_rng(number)
+    run_id = POINTS + 1 + number
+    noise = rng.normal(0.0, 0.005, SERIES)
+    for first in range(0, SERIES, PER_RUN):
+        async with watching.database.transaction() as session:
+            run, _ = (await store.runs(session, [run_id]))[run_id]
+            points = [
+                RunPoint(
+                    series_id=place + 1,
+                    value=_moved(levels[place], place) * float(np.exp(noise[place])),
+                    launches=5,
+                    spread=0.004,
+                    hosts=("node-1",),
+                    comparability="class-a",
+                    fingerprint="print-a",
+                )
+                for place in range(first, min(first + PER_RUN, SERIES))
+            ]
+            changed = await store.put_points(session, run, "", points, ())
+            news = {
+                (point.series_id, ""): [Point(run_id, run.created_at, point.value, point.hosts)]
+                for point in points
+                if point.series_id in changed
+            }
+            await series_watch.look_again(watching, session, News(points=news))
+
+
+def _moved(level: float, place: int) -> float:
+    return level * 1.1 if place % round(1 / STEPPED_SHARE) == 0 else level
+
+
+@dataclass(slots=True)
+class _Stall:
+    worst: float = 0.0
+
+
+@asynccontextmanager
+async def _stalls() -> AsyncIterator[_Stall]:
+    """How late the event loop is at worst while the block runs."""
+    stall = _Stall()
+
+    async def watch() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            stall.worst = max(stall.worst, time.perf_counter() - before - 0.005)
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield stall
+    finally:
+        watcher.cancel()
+
+
+def _fill(dsn: str) -> list[float]:
+    """A project with its runs, series and points; gives the present level of each series."""
+    rng = np.random.default_rng(1)
+    levels = np.exp(rng.uniform(np.log(1e3), np.log(1e9), SERIES))
+    with psycopg.connect(dsn) as connection:
+        connection.execute("INSERT INTO project (name) VALUES ('default')")
+        with connection.cursor() as cursor:
+            columns = "id, project_id, suite, tier, spec, gate, trigger, requested_by, state, outcome, created_at"
+            with cursor.copy(f"COPY run ({columns}) FROM STDIN") as copy:
+                for run in range(1, POINTS + ROUNDS + 1):
+                    at = (START + timedelta(days=run)).isoformat()
+                    copy.write_row((run, 1, "core", "nightly", "{}", "{}", "schedule", "bench", "finished", "ok", at))
+            columns = "id, project_id, suite, benchmark, case_id, parameters, mode, metric, unit, better, device_key"
+            with cursor.copy(f'COPY series ({columns}, "primary") FROM STDIN') as copy:
+                for place in range(SERIES):
+                    name = f"bench-{place // 100}"
+                    what = (place + 1, 1, "core", name, f"{name}[n={place % 100}]", "{}", "cold", "time", "ns", "lower")
+                    copy.write_row((*what, "H100", True))
+            columns = "series_id, line, run_id, at, value, launches, spread, hosts, comparability, fingerprint"
+            times = [(START + timedelta(days=run)).isoformat() for run in range(1, POINTS + 1)]
+            with cursor.copy(f"COPY history_point ({columns}) FROM STDIN") as copy:
+                for place, level in enumerate(levels):
+                    values = level * np.exp(rng.normal(0.0, 0.005, POINTS))
+                    for run, value in enumerate(values.tolist(), start=1):
+                        copy.write_row((place + 1, "", run, times[run - 1], value, 5, 0.004, "{node-1}", "a", "a"))
+            cursor.execute("INSERT INTO series_watch (series_id, line, points) SELECT id, '', 0 FROM series")
+        connection.commit()
+        connection.autocommit = True
+        connection.execute("ANALYZE")
+    return [float(level) for level in levels]
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,8 @@ from tesserabench.analysis.rules.verdicts import Terms, compare_under
 from tesserabench.analysis.words import Severity, Verdict
 
 _WEEK = timedelta(weeks=1)
+_SAME_STEP_RUNS = 3
+"""A history puts a step where the levels say; the gate sees it in the run that is first beyond the limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,10 +195,9 @@ def summarise(judged: Sequence[Judged], steps: Sequence[Judged] = ()) -> Trial:
         steps: Steps of histories, each as a run with the one series that it is about, oldest first. One that the gate
             finds in the same run is not counted again.
     """
-    gate = _episodes(judged, "gate")
-    seen = {(one.pair.series.key, one.line, one.run_id) for one in gate}
-    history = [one for one in _episodes(steps, "history") if (one.pair.series.key, one.line, one.run_id) not in seen]
-    episodes = [*gate, *history]
+    gate = _episodes(judged)
+    seen = _Places(judged, gate)
+    episodes = [*gate, *(_step(step) for step in steps if not seen.shows(step))]
     findings = [
         Finding(outcome=outcome, kind=one.kind, run_id=one.run_id, at=one.at, line=one.line, pair=one.pair)
         for one in episodes
@@ -225,7 +226,7 @@ class _Episode:
     """Whether the finding begins here for the policy in force, and for the candidate."""
 
 
-def _episodes(judged: Iterable[Judged], kind: str) -> list[_Episode]:
+def _episodes(judged: Iterable[Judged]) -> list[_Episode]:
     going_on: dict[tuple[SeriesKey, str], tuple[bool, bool]] = defaultdict(lambda: (False, False))
     found: list[_Episode] = []
     for run in judged:
@@ -234,10 +235,41 @@ def _episodes(judged: Iterable[Judged], kind: str) -> list[_Episode]:
             on = going_on[place]
             begins = (pair.before.found and not on[0], pair.after.found and not on[1])
             if any(begins):
-                found.append(_Episode(kind=kind, run_id=run.run_id, at=run.at, line=run.line, pair=pair, begins=begins))
-            # A step of a history ends nothing, and an undecided run neither.
+                found.append(
+                    _Episode(kind="gate", run_id=run.run_id, at=run.at, line=run.line, pair=pair, begins=begins)
+                )
+            # An undecided run ends nothing.
             going_on[place] = (_goes_on(pair.before, on[0]), _goes_on(pair.after, on[1]))
     return found
+
+
+def _step(step: Judged) -> _Episode:
+    """A step of a history: it does not last, the level behind it does."""
+    (pair,) = step.pairs
+    begins = (pair.before.found, pair.after.found)
+    return _Episode(kind="history", run_id=step.run_id, at=step.at, line=step.line, pair=pair, begins=begins)
+
+
+class _Places:
+    """Where in the order of a series' runs the gate found something."""
+
+    def __init__(self, judged: Iterable[Judged], gate: Iterable[_Episode]) -> None:
+        self._runs: defaultdict[tuple[SeriesKey, str], list[int]] = defaultdict(list)
+        for run in judged:
+            for pair in run.pairs:
+                self._runs[pair.series.key, run.line].append(run.run_id)
+        self._found: defaultdict[tuple[SeriesKey, str], list[int]] = defaultdict(list)
+        for one in gate:
+            self._found[one.pair.series.key, one.line].append(one.run_id)
+
+    def shows(self, step: Judged) -> bool:
+        """Whether the gate found a step too: in the same run, or in one so near that it is the same step."""
+        (pair,) = step.pairs
+        place = (pair.series.key, step.line)
+        order = {run_id: index for index, run_id in enumerate(self._runs[place])}
+        if step.run_id not in order:
+            return False
+        return any(abs(order[run_id] - order[step.run_id]) <= _SAME_STEP_RUNS for run_id in self._found[place])
 
 
 def _goes_on(said: Said, on: bool) -> bool:  # noqa: FBT001 - private

@@ -67,7 +67,7 @@ def correlated(rng: np.random.Generator, count: int, spread: float, correlation:
     return noise
 
 
-def bimodal(rng: np.random.Generator, count: int, spread: float, stay: float = 0.5) -> Floats:
+def bimodal(rng: np.random.Generator, count: int, spread: float, stay: float = 0.3) -> Floats:
     """Two levels 4 to 12 spreads apart; a point keeps its predecessor's mode with probability `stay`, else draws."""
     apart, share = spread * rng.uniform(4, 12), rng.uniform(0.25, 0.6)
     mode = np.empty(count, dtype=bool)

@@ -122,6 +122,11 @@ class RuleSet:
                 matching.append(clause)
         return Explanation(rule=self._resolved(matching), considered=tuple(considered))
 
+    @property
+    def asks_for_hosts(self) -> bool:
+        """Whether any rule is about hosts, which whoever asks must then find out."""
+        return any(clause.match.host is not None for clause in self.clauses)
+
     def quality_clauses(self) -> tuple[Clause, ...]:
         """The rules that limit a metric's value, whether or not it is ever measured."""
         return tuple(clause for clause in self._chain() if clause.settings.get("quality") is not None)

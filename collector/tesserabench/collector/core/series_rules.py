@@ -1,12 +1,13 @@
 """What a project's policy says about series, for those who watch them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.rules import Rule, RuleSet
 from tesserabench.collector.core import policies
 from tesserabench.collector.core.series_detection import smallest_change
+from tesserabench.collector.store import policies as policy_store
 from tesserabench.collector.store.tables import Project, Series
 
 
@@ -25,12 +26,30 @@ async def rules_of(
             # Nothing to look up: one rule for all of a hundred thousand series.
             found |= dict.fromkeys(((row.id, line) for row, line in rows), Rule.of(usual))
         else:
-            found |= {(row.id, line): rule_of(policy.rules, row, line or project.default_branch) for row, line in rows}
+            hosts = await _hosts(session, rows) if policy.rules.asks_for_hosts else {}
+            found |= {
+                (row.id, line): rule_of(
+                    policy.rules, row, line or project.default_branch, hosts=hosts.get((row.id, line), ())
+                )
+                for row, line in rows
+            }
     return found
 
 
-def rule_of(rules: RuleSet, series: Series, branch: str) -> Rule:
-    """What holds for one series on a branch."""
+async def _hosts(session: AsyncSession, rows: Iterable[tuple[Series, str]]) -> dict[tuple[int, str], tuple[str, ...]]:
+    """The hosts that measured each series last."""
+    by_line: dict[str, list[int]] = {}
+    for row, line in rows:
+        by_line.setdefault(line, []).append(row.id)
+    return {
+        (series_id, line): hosts
+        for line, ids in by_line.items()
+        for series_id, hosts in (await policy_store.newest_hosts(session, line, ids)).items()
+    }
+
+
+def rule_of(rules: RuleSet, series: Series, branch: str, *, hosts: Sequence[str] = ()) -> Rule:
+    """What holds for one series on a branch; rules about hosts need to be told which measured it."""
     return rules.for_series(
         suite=series.suite,
         benchmark=series.benchmark,
@@ -40,6 +59,7 @@ def rule_of(rules: RuleSet, series: Series, branch: str) -> Rule:
         primary=series.primary,
         parameters={str(name): str(value) for name, value in series.parameters.items()},
         device=series.device_key,
+        hosts=hosts,
         branch=branch,
     )
 

@@ -75,6 +75,7 @@ class FakeCollector:
     logs: list[run_service_pb2.LogEntry] = field(default_factory=list)
     baselines: dict[str, baseline_service_pb2.Baseline] = field(default_factory=dict)
     regressions: dict[str, regression_service_pb2.Regression] = field(default_factory=dict)
+    score: regression_service_pb2.DetectorScore = field(default_factory=regression_service_pb2.DetectorScore)
     hosts: dict[str, host_pb2.Host] = field(default_factory=dict)
     suites: list[host_service_pb2.Suite] = field(default_factory=list)
     device_comparisons: list[host_service_pb2.DeviceComparison] = field(default_factory=list)
@@ -331,7 +332,32 @@ class _Regressions(regression_service_pb2_grpc.RegressionServiceServicer):
 
     def ResolveRegression(self, request: Any, context: Any) -> Any:
         self.fake.enter(context, "ResolveRegression", request)
-        return self._to(request, context, "RESOLVED")
+        resolution = regression_service_pb2.Resolution.Name(request.resolution).removeprefix("RESOLUTION_")
+        return self._to(request, context, "FIXED" if resolution == "UNSPECIFIED" else resolution)
+
+    def AssignRegression(self, request: Any, context: Any) -> Any:
+        self.fake.enter(context, "AssignRegression", request)
+        return self._to(request, context, "ASSIGNED", owner=request.owner)
+
+    def AcceptRegression(self, request: Any, context: Any) -> Any:
+        self.fake.enter(context, "AcceptRegression", request)
+        return self._to(request, context, "ACCEPTED")
+
+    def CommentRegression(self, request: Any, context: Any) -> Any:
+        self.fake.enter(context, "CommentRegression", request)
+        return self._find(request, context)
+
+    def GiveRegressionFeedback(self, request: Any, context: Any) -> Any:
+        self.fake.enter(context, "GiveRegressionFeedback", request)
+        after = regression_service_pb2.Regression()
+        after.CopyFrom(self._find(request, context))
+        after.feedback, after.feedback_by = request.right, "caller"
+        self.fake.regressions[request.name] = after
+        return after
+
+    def GetDetectorScore(self, request: Any, context: Any) -> Any:
+        self.fake.enter(context, "GetDetectorScore", request)
+        return self.fake.score
 
     def ReopenRegression(self, request: Any, context: Any) -> Any:
         self.fake.enter(context, "ReopenRegression", request)

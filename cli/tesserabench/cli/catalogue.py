@@ -62,16 +62,26 @@ _BASELINE = Noun(
     examples=(Example(line="tbctl baseline set v1.4 42 --pin", text="keep run 42 as v1.4, protected"),),
 )
 _REGRESSION = Noun(
-    help="See regressions and say what becomes of them.",
-    verbs=_verbs(
-        "regression",
-        list="List regressions, worst first.",
-        get="Show one regression with its history.",
-        ack="Somebody looks after it: its alert ends, it stays open.",
-        ignore="It does not matter: its alert ends, it is closed.",
-        resolve="It is fixed or accepted: its alert ends, it is closed.",
-        reopen="It is open again after all.",
-    ),
+    help="See findings (regressions, slow devices, missing data) and say what becomes of them.",
+    verbs={
+        **_verbs(
+            "regression",
+            list="List findings, worst first.",
+            get="Show one finding: its evidence, cause, series and history.",
+        ),
+        **_verbs(
+            "regression_answers",
+            ack="Somebody has seen it: its alert ends, it stays open.",
+            assign="Say who looks after it: its alert ends, it stays open.",
+            ignore="It does not matter, for good or for a while: its alert ends, it is closed.",
+            resolve="Say what it was: fixed, wont-fix, false-positive, infrastructure, duplicate.",
+            accept="The new level is wanted: runs at it pass.",
+            reopen="It is open again after all.",
+            comment="Write something into its history.",
+            feedback="Say whether the detector was right.",
+        ),
+        **_verbs("regression", score="Show how right the detector was."),
+    },
     examples=(
         Example(line="tbctl regression list --min-severity major", text="what is open from 5 % upwards"),
         Example(line="tbctl regression ack 7 --comment 'looking' --owner ann", text="end the alert of regression 7"),

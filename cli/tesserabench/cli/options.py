@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 from tesserabench.cli.errors import CliError, UsageProblem
-from tesserabench.cli.parsing import parse_duration, parse_regression_id, parse_run_id
+from tesserabench.cli.parsing import parse_duration, parse_moment, parse_regression_id, parse_run_id
 from tesserabench.cli.settings.schema import FAIL_ON
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -54,6 +55,7 @@ def _looks(text: str) -> int:
 
 
 DURATION = _Parsed("duration", parse_duration)
+MOMENT = _Parsed("time", lambda text: parse_moment(text, now=datetime.now(UTC)))
 LOOKS = _Parsed("looks", _looks)
 PATTERN = _Parsed("regex", _pattern)
 RUN = _Parsed("run", parse_run_id)

@@ -23,6 +23,7 @@ from tesserabench.collector.api.server import Service
 from tesserabench.collector.api.system_service import About, SystemService
 from tesserabench.collector.core import fleet, missing_data, regression_gauges
 from tesserabench.collector.core.attempts import Patience
+from tesserabench.collector.core.finding_causes import Asking
 from tesserabench.collector.core.ingest import Ingest
 from tesserabench.collector.core.judging import Judging
 from tesserabench.collector.core.looks import Patience as LookPatience
@@ -34,6 +35,7 @@ from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.partitions import ensure_partitions
 from tesserabench.collector.web.health import Pulse
 from tesserabench.collector.work.analysis_pool import AnalysisPool, analysis_processes
+from tesserabench.collector.work.causes import CauseFinder
 from tesserabench.collector.work.detection import Detector
 from tesserabench.collector.work.detection import Pace as DetectorPace
 from tesserabench.collector.work.gauges import Gauges
@@ -194,6 +196,7 @@ def jobs(of: Parts) -> dict[str, Work]:
     )
     keeper = LeaseKeeper(of.database, patience, of.clock)
     scheduler = Scheduler(of.database, of.clock)
+    finder = CauseFinder(Asking(database=of.database, offload=of.pool, clock=of.clock))
     check = SiblingCheck(of.database, of.pool, of.clock, of.judging.policy)
     return {
         "wakeups": of.wakeups.run(),
@@ -207,6 +210,7 @@ def jobs(of: Parts) -> dict[str, Work]:
         "schedules": repeat("schedules", _SCHEDULE_CHECK_SECONDS, scheduler.step),
         "gauges": repeat("gauges", settings.metrics_refresh_seconds, gauges(of).step),
         "siblings": repeat("siblings", settings.fleet.siblings_seconds, check.step),
+        "causes": repeat("causes", settings.detection.check_seconds, finder.step),
         "partitions": repeat("partitions", _PARTITION_CHECK_SECONDS, _partitions_step(of.database, of.clock)),
     }
 

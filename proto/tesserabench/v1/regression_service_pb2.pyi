@@ -332,6 +332,9 @@ class Attribution(_message.Message):
     COMMITS_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
     cause: _comparison_pb2.CauseKind.ValueType
     """What it comes from."""
     confidence: _builtins.float
@@ -350,6 +353,18 @@ class Attribution(_message.Message):
     def environment(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnvironmentChange]:
         """What changed of the environment."""
 
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hosts that moved."""
+
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Devices that moved."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was weighed, most likely first, each with its share of the belief."""
+
     def __init__(
         self,
         *,
@@ -359,10 +374,13 @@ class Attribution(_message.Message):
         commits: Global___CommitRange | None = ...,
         environment: _abc.Iterable[Global___EnvironmentChange] | None = ...,
         missing: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        devices: _abc.Iterable[_builtins.str] | None = ...,
+        candidates: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "commits", b"commits", "confidence", b"confidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "cause", b"cause", "commits", b"commits", "confidence", b"confidence", "environment", b"environment", "evidence", b"evidence", "missing", b"missing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "candidates", b"candidates", "cause", b"cause", "commits", b"commits", "confidence", b"confidence", "devices", b"devices", "environment", b"environment", "evidence", b"evidence", "hosts", b"hosts", "missing", b"missing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

@@ -15,20 +15,97 @@ from support.fake_services import FakeCollector
 from support.golden import assert_golden
 from support.tbctl import Tbctl
 from tesserabench.cli.output.table import Column, render_details, render_table
+from tesserabench.cli.views.detector_score import score_columns
+from tesserabench.cli.views.findings import regression_columns, regression_details
 from tesserabench.cli.views.fleet import host_columns, host_details, suite_columns, suite_text
-from tesserabench.cli.views.keeping import baseline_columns, regression_columns, regression_details, schedule_columns
+from tesserabench.cli.views.keeping import baseline_columns, schedule_columns
 from tesserabench.cli.views.runs import run_columns, run_details
 from tesserabench.v1.baseline_service_pb2 import Baseline
-from tesserabench.v1.comparison_pb2 import ComparisonEntry
+from tesserabench.v1.comparison_pb2 import CauseKind, ComparisonEntry
+from tesserabench.v1.false_alarms_pb2 import FalseAlarmRate
 from tesserabench.v1.host_pb2 import BenchmarkInfo, Device, Host, HostState, Inventory, SuiteInfo
 from tesserabench.v1.host_service_pb2 import Suite
-from tesserabench.v1.regression_service_pb2 import Regression, RegressionEvent, RegressionState
+from tesserabench.v1.regression_service_pb2 import (
+    DetectorScore,
+    DetectorScoreRow,
+    FindingKind,
+    Regression,
+    RegressionEvent,
+    RegressionMember,
+    RegressionState,
+)
 from tesserabench.v1.run_pb2 import Actor, Revision, RunSpec, Severity, Tier
 from tesserabench.v1.run_service_pb2 import LogEntry
 from tesserabench.v1.schedule_service_pb2 import Schedule
 
 NOW = START + timedelta(minutes=5)
 FORMATS = ("table", "wide", "json", "yaml", "csv")
+
+
+def a_finding_of_the_history() -> Regression:
+    """A step of the code that two series show."""
+    slower = ComparisonEntry(metric="time", device="NVIDIA H100 80GB HBM3", change=0.08)
+    slower.case.id, slower.case.suite, slower.case.benchmark = "gemm/square[n=4096]", "gemm", "gemm/square"
+    other = ComparisonEntry(metric="time", device="NVIDIA H100 80GB HBM3", change=0.04)
+    other.case.id, other.case.suite, other.case.benchmark = "gemm/batched[n=512]", "gemm", "gemm/batched"
+    found = Regression(
+        name="regressions/8",
+        project="default",
+        kind=FindingKind.FINDING_KIND_REGRESSION,
+        state=RegressionState.REGRESSION_STATE_IGNORED,
+        severity=Severity.SEVERITY_MAJOR,
+        cause=CauseKind.CAUSE_KIND_CODE,
+        evidence=slower,
+        change=0.08,
+        run="runs/40",
+        member_count=2,
+        members=[
+            RegressionMember(evidence=slower, change=0.08, severity=Severity.SEVERITY_MAJOR, run="runs/40"),
+            RegressionMember(evidence=other, change=0.04, severity=Severity.SEVERITY_MINOR, run="runs/41"),
+        ],
+        reproduce="tbctl run reproduce 40 --case 'gemm/square[n=4096]'",
+        feedback=True,
+        feedback_by="ann",
+        policy="projects/default/policies/3",
+    )
+    found.create_time.FromDatetime(START)
+    found.ignore_until.FromDatetime(NOW)
+    told = found.attribution
+    told.cause, told.confidence = CauseKind.CAUSE_KIND_CODE, 0.97
+    told.evidence.extend(["Code: commit def5678; 2 of 6 series moved there by about +6.0 %, on 3 of 3 hosts."])
+    told.commits.last_good_run, told.commits.last_good_commit = "runs/38", "abc1234abc"
+    told.commits.first_bad_run, told.commits.first_bad_commit = "runs/40", "def5678def"
+    told.commits.commits.extend(["1111111aaa", "def5678def"])
+    told.commits.runs_between = 1
+    told.environment.add(fact="driver", before="550", after="560", hosts=["node-1"])
+    return found
+
+
+def a_score() -> DetectorScore:
+    """What people said of five findings, and what the gate said of identical code."""
+    row = DetectorScoreRow(
+        host_class="NVIDIA H100 80GB HBM3",
+        kind=FindingKind.FINDING_KIND_REGRESSION,
+        findings=5,
+        right=3,
+        wrong=1,
+        precision=0.75,
+        precision_low=0.301,
+        precision_high=0.954,
+        outcomes={"verified": 3, "false_positive": 1, "confirmed": 1},
+        untriaged=1,
+    )
+    row.median_time_to_triage.FromSeconds(5400)
+    rate = FalseAlarmRate(
+        host_class="NVIDIA H100 80GB HBM3",
+        comparisons=1204,
+        false_alarms=3,
+        rate=3 / 1204,
+        rate_low=0.0008,
+        rate_high=0.0073,
+        limit_factor=1.0,
+    )
+    return DetectorScore(rows=[row], false_alarm_rates=[rate], remark="Marks inform people and move no limit.")
 
 
 def a_regression() -> Regression:
@@ -120,6 +197,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "run_list_wide": lambda: table(run_columns(NOW), RUNS, wide=True),
     "run_get": lambda: render_details(run_details(RUNS[1], NOW), color=False) + "\n",
     "regression_list": lambda: table(regression_columns(NOW), [a_regression()]),
+    "regression_cause_get": lambda: (
+        render_details(regression_details(a_finding_of_the_history(), NOW), color=False) + "\n"
+    ),
+    "regression_score": lambda: table(score_columns(), a_score().rows),
     "regression_get": lambda: render_details(regression_details(a_regression(), NOW), color=False) + "\n",
     "baseline_list": lambda: table(baseline_columns(NOW), [a_baseline()]),
     "schedule_list": lambda: table(schedule_columns(NOW), [a_schedule()]),
@@ -203,6 +284,8 @@ def test_command_writes_what_it_wrote(
         ("gate", "--run", "42", "--fail-on", "none", "--no-fail-on-error"),
         ("regression", "list"),
         ("regression", "get", "7"),
+        ("regression", "score"),
+        ("regression", "ack", "7", "8"),
         ("baseline", "list"),
         ("node", "list"),
         ("node", "describe", "gpu-07"),
@@ -240,6 +323,8 @@ def test_every_format_of_every_command_can_be_read_back(
 def fill(collector: FakeCollector) -> None:
     collector.runs["runs/41"] = RUNS[2]
     collector.regressions["regressions/7"] = a_regression()
+    collector.regressions["regressions/8"] = a_finding_of_the_history()
+    collector.score = a_score()
     collector.hosts["hosts/gpu-07"] = a_host()
     collector.suites = [a_suite()]
     collector.schedules["projects/default/schedules/nightly"] = a_schedule()
@@ -253,6 +338,22 @@ def test_stdout_carries_the_result_alone(finished: FakeCollector, tbctl: Tbctl) 
     assert "finished" in said.err
     quiet = tbctl("-q", "run", "watch", "42", "-o", "json")
     assert quiet.err.splitlines() == [said.last_line]
+
+
+def test_several_findings_are_answered_at_once(collector: FakeCollector, tbctl: Tbctl) -> None:
+    fill(collector)
+    said = tbctl("regression", "assign", "7", "9", "8", "--owner", "ann")
+    assert said.status == 5
+    assert said.out.count("-> assigned, owner ann") == 2, "one that is not there keeps no other one from it"
+    assert "regressions/9" in said.err
+
+
+def test_the_detectors_score_tells_what_it_does_to_limits(collector: FakeCollector, tbctl: Tbctl) -> None:
+    fill(collector)
+    said = tbctl("regression", "score")
+    assert "75 % (30 to 95 %)" in said.out
+    assert "False alarms of identical code on NVIDIA H100 80GB HBM3: 3 of 1204, 0.2 % (0.1 % to 0.7 %)." in said.out
+    assert "Marks inform people and move no limit." in said.out
 
 
 def test_report_tells_programs_how_it_ended_and_how_to_see_it_again(
@@ -303,7 +404,14 @@ def test_colours_are_for_terminals_alone(finished: FakeCollector, tbctl: Tbctl) 
     [
         (("regression", "ack", "7", "--owner", "ann"), "confirmed -> acknowledged, owner ann"),
         (("regression", "ignore", "7", "--comment", "x"), "confirmed -> ignored"),
-        (("regression", "resolve", "7"), "confirmed -> resolved"),
+        (("regression", "resolve", "7"), "confirmed -> fixed"),
+        (("regression", "resolve", "7", "--as", "false-positive"), "confirmed -> false_positive"),
+        (("regression", "resolve", "7", "--as", "duplicate", "--of", "3"), "confirmed -> duplicate"),
+        (("regression", "assign", "7", "--owner", "bob"), "confirmed -> assigned, owner bob"),
+        (("regression", "ignore", "7", "--comment", "x", "--until", "14d"), "confirmed -> ignored"),
+        (("regression", "accept", "7", "--comment", "x"), "confirmed -> accepted"),
+        (("regression", "comment", "7", "seen elsewhere too"), "stays confirmed"),
+        (("regression", "feedback", "7", "false"), "stays confirmed, the detector was wrong"),
         (("regression", "reopen", "7"), "stays confirmed"),
         (("node", "cordon", "gpu-07", "--reason", "fan"), "host gpu-07: in use -> cordoned (fan)"),
         (("node", "uncordon", "gpu-07"), "host gpu-07: stays in use"),

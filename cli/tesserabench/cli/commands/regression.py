@@ -1,6 +1,6 @@
-"""`tbctl regression list|get|ack|ignore|resolve|reopen`."""
+"""`tbctl regression list|get|score`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,25 +8,23 @@ import click
 from tesserabench.cli.context import CommandContext
 from tesserabench.cli.exit_codes import Ending, ExitCode
 from tesserabench.cli.grammar import command
-from tesserabench.cli.options import REGRESSION, RUN, Texts, options, page_options
+from tesserabench.cli.options import DURATION, REGRESSION, RUN, Texts, page_options
 from tesserabench.cli.output.words import number_of, word, words_of
 from tesserabench.cli.pages import read_pages
-from tesserabench.cli.parsing import short_id
-from tesserabench.cli.views.keeping import regression_columns, regression_details, state_of
+from tesserabench.cli.run_request import duration_message
+from tesserabench.cli.views.detector_score import rate_sentence, score_columns
+from tesserabench.cli.views.findings import regression_columns, regression_details
+from tesserabench.v1.comparison_pb2 import CauseKind
 from tesserabench.v1.regression_service_pb2 import (
-    AcknowledgeRegressionRequest,
+    DetectorScore,
+    FindingKind,
+    GetDetectorScoreRequest,
     GetRegressionRequest,
-    IgnoreRegressionRequest,
     ListRegressionsRequest,
     Regression,
     RegressionState,
-    ReopenRegressionRequest,
-    ResolveRegressionRequest,
 )
 from tesserabench.v1.run_pb2 import Severity
-
-_comment = click.option("--comment", default="", metavar="TEXT", help="What to remember.")
-_which = options(click.argument("regression", type=REGRESSION))
 
 
 @command(
@@ -34,7 +32,9 @@ _which = options(click.argument("regression", type=REGRESSION))
     examples=(
         ("tbctl regression list", "what is open, worst first"),
         ("tbctl regression list --min-severity major --exit-code", "end with 10 when there is one"),
-        ("tbctl regression list --state ignored --state resolved", "what was closed"),
+        ("tbctl regression list --kind slow_device -o wide", "devices that are behind their siblings"),
+        ("tbctl regression list --cause code --owner ann", "what ann has to look after in the code"),
+        ("tbctl regression list --state ignored --state verified", "what was closed"),
     ),
 )
 @click.option(
@@ -42,30 +42,25 @@ _which = options(click.argument("regression", type=REGRESSION))
     "states",
     multiple=True,
     type=click.Choice(words_of(RegressionState)),
-    help="Only this state. Default: the open ones.",
+    metavar="STATE",
+    help=f"Only this state; default: the open ones. One of {', '.join(words_of(RegressionState))}.",
 )
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(words_of(FindingKind)), help="Only this kind.")
+@click.option("--cause", "causes", multiple=True, type=click.Choice(words_of(CauseKind)), help="Only this cause.")
+@click.option("--owner", default="", metavar="NAME", help="Only what this person looks after.")
 @click.option("--min-severity", type=click.Choice(words_of(Severity)), help="At least this bad.")
 @click.option("--suite", default="", metavar="NAME", help="Only this suite.")
 @click.option("--run", type=RUN, metavar="RUN", help="Only those that this run found or confirmed.")
+@click.option("--subject", default="", metavar="NAME", help="Only those about this: devices/UUID, schedules/NAME.")
 @click.option("--exit-code", is_flag=True, help="End with 10 when there are any.")
 @page_options
 def list_command(context: CommandContext, **values: Any) -> Ending | None:
-    """List regressions, worst and newest first."""
+    """List findings, worst and newest first."""
     typed, collector = Texts(values=values), context.collector
-    states = [RegressionState.ValueType(number_of(RegressionState, state)) for state in typed.many("states")]
-    least = typed.text("min_severity")
 
     def fetch(size: int, token: str) -> tuple[Sequence[Regression], str]:
-        request = ListRegressionsRequest(
-            project=context.settings.project,
-            states=states,
-            suite=typed.text("suite"),
-            run=typed.text("run"),
-            page_size=size,
-            page_token=token,
-        )
-        if least:
-            request.min_severity = Severity.ValueType(number_of(Severity, least))
+        request = _request(context, typed)
+        request.page_size, request.page_token = size, token
         answer = collector.call(collector.stubs.regressions.ListRegressions, request)
         return answer.regressions, answer.next_page_token
 
@@ -78,6 +73,23 @@ def list_command(context: CommandContext, **values: Any) -> Ending | None:
     return _ending(listing.items) if typed.flag("exit_code") else None
 
 
+def _request(context: CommandContext, typed: Texts) -> ListRegressionsRequest:
+    request = ListRegressionsRequest(
+        project=context.settings.project,
+        states=[RegressionState.ValueType(number_of(RegressionState, state)) for state in typed.many("states")],
+        kinds=[FindingKind.ValueType(number_of(FindingKind, kind)) for kind in typed.many("kinds")],
+        causes=[CauseKind.ValueType(number_of(CauseKind, cause)) for cause in typed.many("causes")],
+        owner=typed.text("owner"),
+        suite=typed.text("suite"),
+        run=typed.text("run"),
+        subject=typed.text("subject"),
+    )
+    least = typed.text("min_severity")
+    if least:
+        request.min_severity = Severity.ValueType(number_of(Severity, least))
+    return request
+
+
 def _ending(found: Sequence[Regression]) -> Ending | None:
     if not found:
         return None
@@ -86,68 +98,39 @@ def _ending(found: Sequence[Regression]) -> Ending | None:
     return Ending(code=ExitCode.REGRESSION, sentence=f"{count} in the list", severity=worst)
 
 
-@command("get", examples=(("tbctl regression get 7", "what is known about it, and its history"),))
-@_which
+@command("get", examples=(("tbctl regression get 7", "what is known about it: evidence, cause, series, history"),))
+@click.argument("regression", type=REGRESSION)
 def get_command(context: CommandContext, regression: str) -> None:
-    """Show one regression with its history."""
-    found, now = _get(context, regression), datetime.now(UTC)
+    """Show one finding: its evidence, cause, series and history."""
+    request = GetRegressionRequest(name=regression)
+    found = context.collector.call(context.collector.stubs.regressions.GetRegression, request)
+    now = datetime.now(UTC)
     text = context.printer.details(regression_details(found, now))
     context.printer.message("Regression", found, regression_columns(now), text=text)
 
 
 @command(
-    "ack", examples=(("tbctl regression ack 7 --comment 'bisecting' --owner ann", "its alert ends, it stays open"),)
+    "score",
+    examples=(
+        ("tbctl regression score", "how right the detector was in the last 90 days"),
+        ("tbctl regression score --since 30d -o json", "the same of 30 days, for a program"),
+    ),
 )
-@_which
-@_comment
-@click.option("--owner", default="", metavar="NAME", help="Who looks after it. Default: you.")
-def ack_command(context: CommandContext, regression: str, comment: str, owner: str) -> None:
-    """Somebody looks after it: its alert ends, it stays open."""
-    request = AcknowledgeRegressionRequest(name=regression, comment=comment, owner=owner)
-    stubs = context.collector.stubs.regressions
-    _change(context, regression, lambda: context.collector.call(stubs.AcknowledgeRegression, request))
+@click.option("--since", type=DURATION, metavar="DURATION", help="How far back findings count. Default 90d.")
+def score_command(context: CommandContext, since: float | None) -> None:
+    """Show how right the detector was, by policy and class of hosts, and how it errs on identical code."""
+    request = GetDetectorScoreRequest(project=context.settings.project)
+    if since is not None:
+        request.window.CopyFrom(duration_message(since))
+    score = context.collector.call(context.collector.stubs.regressions.GetDetectorScore, request)
+    if context.printer.output == "csv":
+        context.printer.message_list("DetectorScoreRow", score.rows, score_columns(), nothing="")
+        return
+    context.printer.message("DetectorScore", score, (), text=_score_text(context, score))
 
 
-@command("ignore", examples=(("tbctl regression ignore 7 --comment 'benchmark will be removed'", "it is closed"),))
-@_which
-@click.option("--comment", required=True, metavar="TEXT", help="Why; required.")
-def ignore_command(context: CommandContext, regression: str, comment: str) -> None:
-    """It does not matter: its alert ends, it is closed."""
-    request = IgnoreRegressionRequest(name=regression, comment=comment)
-    stubs = context.collector.stubs.regressions
-    _change(context, regression, lambda: context.collector.call(stubs.IgnoreRegression, request))
-
-
-@command("resolve", examples=(("tbctl regression resolve 7 --comment 'fixed in abc1234'", "it is closed"),))
-@_which
-@_comment
-def resolve_command(context: CommandContext, regression: str, comment: str) -> None:
-    """It is fixed or accepted: its alert ends, it is closed."""
-    request = ResolveRegressionRequest(name=regression, comment=comment)
-    stubs = context.collector.stubs.regressions
-    _change(context, regression, lambda: context.collector.call(stubs.ResolveRegression, request))
-
-
-@command("reopen", examples=(("tbctl regression reopen 7 --comment 'still slow'", "it is open again"),))
-@_which
-@_comment
-def reopen_command(context: CommandContext, regression: str, comment: str) -> None:
-    """It is open again after all."""
-    request = ReopenRegressionRequest(name=regression, comment=comment)
-    stubs = context.collector.stubs.regressions
-    _change(context, regression, lambda: context.collector.call(stubs.ReopenRegression, request))
-
-
-def _get(context: CommandContext, name: str) -> Regression:
-    return context.collector.call(context.collector.stubs.regressions.GetRegression, GetRegressionRequest(name=name))
-
-
-def _change(context: CommandContext, name: str, call: Callable[[], Regression]) -> None:
-    """Make a change and say what it changed."""
-    before, after = _get(context, name), call()
-    old, new = state_of(before), state_of(after)
-    parts = [f"{old} -> {new}" if old != new else f"stays {new}"]
-    if before.owner != after.owner:
-        parts.append(f"owner {after.owner or 'nobody'}")
-    text = f"regression {short_id(name)} ({after.evidence.case.id}): {', '.join(parts)}"
-    context.printer.message("Regression", after, regression_columns(datetime.now(UTC)), text=text)
+def _score_text(context: CommandContext, score: DetectorScore) -> str:
+    table = context.printer.table(score_columns(), score.rows) if score.rows else "No finding was confirmed."
+    rates = [rate_sentence(rate) for rate in score.false_alarm_rates]
+    none = "Identical code was not compared; a schedule does so: tbctl schedule create aa --aa --every 24h --suite NAME"
+    return "\n".join([table, "", *(rates or [none]), score.remark])

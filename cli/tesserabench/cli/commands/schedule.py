@@ -36,11 +36,16 @@ _SHORTEST_SECONDS = 60.0
             "tbctl schedule create release --every 6h --suite gemm --confirm 2 --budget 30m",
             "and measure again what cannot be told",
         ),
+        (
+            "tbctl schedule create aa --every 24h --suite core --aa",
+            "how often the gate calls identical code different",
+        ),
         ("tbctl schedule create canary --every 15m --suite gemm -l gpu=h100 --branch main", "a quick look, often"),
     ),
 )
 @click.argument("name")
 @click.option("--every", type=DURATION, required=True, metavar="DURATION", help="Time between two runs, at least 1m.")
+@click.option("--aa", is_flag=True, help="Measure the same code twice each time, to count false alarms.")
 @click.option("--paused", is_flag=True, help="Create nothing until it is resumed.")
 @spec_options
 @revision_options
@@ -59,6 +64,7 @@ def create_command(context: CommandContext, name: str, every: float, **values: A
         gate=gate_spec(typed),
         interval=duration_message(every),
         paused=typed.flag("paused"),
+        identical=typed.flag("aa"),
         labels=labels_of(typed),
     )
     # Creating twice is refused by name, so that a repeat could report a failure that is none.

@@ -1,11 +1,11 @@
 """Findings as messages."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Row
 from tesserabench.collector.api.enums import number
 from tesserabench.collector.api.translation import from_json, revision_message, timestamp
+from tesserabench.collector.core.finding_evidence import named
 from tesserabench.collector.core.reproducing import reproduce_command
 from tesserabench.collector.store.regressions import RegressionRow
 from tesserabench.collector.store.tables import Regression, RegressionEvent, RegressionMember, Series
@@ -98,21 +98,3 @@ def _member(member: RegressionMember, series: Series) -> pb.RegressionMember:
     if member.run_id is not None:
         message.run = run_name(member.run_id)
     return message
-
-
-def named(series: Series) -> dict[str, Any]:
-    """What names a series, in the fields of a `ComparisonEntry`."""
-    return {
-        "case": {
-            "id": series.case_id,
-            "suite": series.suite,
-            "benchmark": series.benchmark,
-            "parameters": dict(series.parameters),
-        },
-        "mode": f"TIMING_MODE_{series.mode.upper()}" if series.mode else "TIMING_MODE_UNSPECIFIED",
-        "metric": series.metric,
-        "unit": series.unit,
-        "better": f"BETTER_{series.better.upper()}",
-        "primary": series.primary,
-        "device": series.device_key,
-    }

@@ -19,6 +19,7 @@ from tesserabench.analysis.rules.verdicts import Terms
 from tesserabench.analysis.wording import percent
 from tesserabench.analysis.words import Reason, Verdict
 from tesserabench.collector.core.comparisons import entry_json
+from tesserabench.collector.core.finding_evidence import FOUND_BY
 from tesserabench.collector.core.finding_life import CLEARLY_BACK, TRANSITIONS, Event, Meeting, is_quiet, is_worse, meet
 from tesserabench.collector.core.regressions import DETECTOR, Act, note, returned, step
 from tesserabench.collector.core.spec import GateSpec
@@ -135,7 +136,8 @@ async def close_returned(session: AsyncSession, comparison: Comparison, occasion
         entry = back[keys[member.series_id]]
         if not _speaks_of(occasion.run, row, first):
             continue
-        if _has_level(entry.base.value, member.evidence):
+        # What the history alone found, runs have been compared with all the time.
+        if FOUND_BY not in row.attribution and _has_level(entry.base.value, member.evidence):
             _accept_moved(session, row, occasion)
             continue
         member.returned_at = member.returned_at or occasion.now

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.core import audit, regressions
+from tesserabench.collector.core import audit, regressions, series_levels
 from tesserabench.collector.core.finding_life import TRANSITIONS, Event
 from tesserabench.collector.core.regressions import Act, note, step
 from tesserabench.collector.errors import FailedPreconditionError, invalid_field
@@ -139,6 +139,13 @@ async def accept(session: AsyncSession, regression_id: int, *, act: Act) -> None
         message = f"{regression_name(regression_id)} is {what} and has no level to accept; resolve or ignore it"
         raise FailedPreconditionError(message, reason=Reason.REGRESSION_CLOSED)
     await _take(session, regression, Event.ACCEPTED, act)
+    by_run: dict[int, list[int]] = {}
+    for member, _ in await store.members(session, regression.id):
+        first = member.run_id or regression.run_id
+        if first is not None:
+            by_run.setdefault(first, []).append(member.series_id)
+    for run_id, series_ids in by_run.items():
+        await series_levels.accept_level(session, series_ids, regression.branch, run_id=run_id, now=act.now)
 
 
 async def reopen(session: AsyncSession, regression_id: int, *, act: Act) -> None:

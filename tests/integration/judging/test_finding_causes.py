@@ -1,0 +1,167 @@
+"""Changes in histories become findings: one for each cause, and about the machine where the machine is at fault."""
+
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+from support.histories import WOBBLE, end, take_in
+from support.laboratory import CASES, Conditions, Laboratory, Request, at_once
+from tesserabench.collector.core import finding_causes, triage
+from tesserabench.collector.core.finding_causes import Asking
+from tesserabench.collector.core.regressions import Act
+from tesserabench.collector.core.spec import Revision, RunSpec
+from tesserabench.collector.store.history_tables import AcceptedLevel, ChangePoint, SeriesWatch
+from tesserabench.collector.store.tables import RegressionEvent, RegressionMember, Series
+from tesserabench.collector.work.causes import CauseFinder
+
+BEFORE, AFTER = 10, 7
+SLOWER = {"copy[n=1]": 1.08, "gemm[n=512]": 1.12}
+HOSTS = ("node-1", "node-2", "node-3")
+
+
+def asking(laboratory: Laboratory) -> Asking:
+    return Asking(database=laboratory.database, offload=at_once, clock=laboratory.clock)
+
+
+async def night(
+    laboratory: Laboratory, number: int, factors: Mapping[str, Mapping[str, float]], driver: str = "550"
+) -> list[int]:
+    """A run on each host, slower there by these factors, ended without a comparison."""
+    ids = []
+    for place, host in enumerate(HOSTS):
+        commit = f"{number:07x}aaa"
+        run_id = await laboratory.ask(Request(revision=Revision(commit=commit), spec=RunSpec(suite="core", trials=1)))
+        wobble = {case: 1 + WOBBLE[(number * 5 + place * 3 + index * 7) % 12] for index, case in enumerate(CASES)}
+        levels = {case: wobble[case] * factors.get(host, {}).get(case, 1.0) for case in CASES}
+        await laboratory.measure(run_id, Conditions(host=host, factors=levels, comparability=driver))
+        await end(laboratory, run_id)
+        ids.append(run_id)
+    return ids
+
+
+async def nights(laboratory: Laboratory, slow: Mapping[str, Mapping[str, float]]) -> tuple[list[int], list[int]]:
+    """Nights as they were, then nights with something slower; all of it in the histories. Runs before and after."""
+    before = [run for number in range(BEFORE) for run in await night(laboratory, number, {})]
+    after = [run for number in range(BEFORE, BEFORE + AFTER) for run in await night(laboratory, number, slow)]
+    await take_in(laboratory)
+    return before, after
+
+
+async def members(laboratory: Laboratory, regression_id: int) -> set[str]:
+    async with laboratory.database.transaction() as session:
+        rows = await session.scalars(select(RegressionMember).where(RegressionMember.regression_id == regression_id))
+        return {row.evidence["case"]["id"] for row in rows}
+
+
+async def test_a_step_of_the_code_is_one_finding_however_many_series_show_it(laboratory: Laboratory) -> None:
+    before, after = await nights(laboratory, dict.fromkeys(HOSTS, SLOWER))
+    await CauseFinder(asking(laboratory)).step()
+    (found,) = await laboratory.regressions()
+    assert (found.kind, found.state, found.cause) == ("regression", "confirmed", "code")
+    assert found.severity == "critical"
+    assert found.change == pytest.approx(0.12, abs=0.01)
+    assert await members(laboratory, found.id) == set(SLOWER)
+    told = found.attribution
+    assert (told["commits"]["last_good_commit"], told["commits"]["first_bad_commit"]) == ("0000009aaa", "000000aaaa")
+    assert told["commits"]["last_good_run"] in {f"runs/{run}" for run in before}
+    assert told["commits"]["first_bad_run"] in {f"runs/{run}" for run in after}
+    assert set(told["hosts"]) == set(HOSTS)
+    assert told["evidence"]
+    async with laboratory.database.transaction() as session:
+        claimed = (await session.scalars(select(ChangePoint.regression_id).where(ChangePoint.worse.is_(True)))).all()
+    assert claimed.count(found.id) == 2
+    # Nothing new: nothing happens.
+    assert await finding_causes.look(asking(laboratory)) == 0
+    assert len(await laboratory.regressions()) == 1
+    await it_is_ignored_for_a_while(laboratory)
+    await its_level_is_accepted(laboratory)
+
+
+async def it_is_ignored_for_a_while(laboratory: Laboratory) -> None:
+    finder = CauseFinder(asking(laboratory))
+    async with laboratory.database.transaction() as session:
+        act = Act(actor="ada", comment="after the release", now=laboratory.clock())
+        await triage.ignore(session, 1, until=laboratory.clock() + timedelta(days=14), act=act)
+    await finder.step()
+    assert [row.state for row in await laboratory.regressions()] == ["ignored"]
+    laboratory.clock.advance(14 * 86400)
+    await finder.step()
+    assert [row.state for row in await laboratory.regressions()] == ["confirmed"]
+    async with laboratory.database.transaction() as session:
+        comments = (await session.scalars(select(RegressionEvent.comment).order_by(RegressionEvent.id))).all()
+    assert comments[-1] == "was ignored until now"
+
+
+async def its_level_is_accepted(laboratory: Laboratory) -> None:
+    async with laboratory.database.transaction() as session:
+        act = Act(actor="ada", comment="the safer algorithm", now=laboratory.clock())
+        await triage.accept(session, 1, act=act)
+    async with laboratory.database.transaction() as session:
+        accepted = (await session.scalars(select(AcceptedLevel))).all()
+        changes = (await session.scalars(select(ChangePoint).where(ChangePoint.regression_id == 1))).all()
+    assert {(row.series_id, row.run_id) for row in accepted} == {(row.series_id, row.run_id) for row in changes}
+    await finding_causes.look(asking(laboratory))
+    assert [row.state for row in await laboratory.regressions()] == ["accepted"]
+
+
+async def test_a_slow_machine_is_a_finding_about_the_machine(laboratory: Laboratory) -> None:
+    await nights(laboratory, {"node-2": dict.fromkeys(CASES, 1.09)})
+    await finding_causes.look(asking(laboratory))
+    found = await laboratory.regressions()
+    (one,) = found
+    assert (one.kind, one.subject, one.cause) == ("slow_device", "devices/node-2/uuid-node-2", "host")
+    assert await members(laboratory, one.id) == set(CASES)
+
+
+async def test_the_history_joins_what_a_run_has_found(laboratory: Laboratory) -> None:
+    slow = Conditions(factors={"gemm[n=512]": 1.12})
+    for number in range(BEFORE):
+        await laboratory.run(Request(revision=Revision(commit=f"{number:07x}aaa")))
+    run_id = await laboratory.run(Request(revision=Revision(commit="bbbbbbbbb")), slow)
+    await laboratory.confirm(run_id, slow)
+    await take_in(laboratory)
+    await finding_causes.look(asking(laboratory))
+    (found,) = await laboratory.regressions()
+    assert found.cause, "findings of runs are asked for their cause too"
+    for _ in range(AFTER):
+        await laboratory.run(Request(revision=Revision(commit="bbbbbbbbb")), slow)
+    await take_in(laboratory)
+    await finding_causes.look(asking(laboratory))
+    (found,) = await laboratory.regressions()
+    assert (found.state, found.run_id) == ("confirmed", run_id)
+    async with laboratory.database.transaction() as session:
+        changes = (await session.scalars(select(ChangePoint).where(ChangePoint.regression_id == found.id))).all()
+    assert len(changes) == 1
+
+
+async def test_what_the_history_takes_back_is_closed(laboratory: Laboratory) -> None:
+    before, after = await laboratory.run(), await laboratory.run()
+    async with laboratory.database.transaction() as session:
+        series = (await session.scalars(select(Series).where(Series.primary.is_(True)).limit(1))).one()
+        levels = {"before_level": 1e6, "after_level": 1.1e6, "change": 0.1, "strength": 9.0, "severity": "major"}
+        runs = {"run_id": after, "before_run_id": before, "at": laboratory.clock(), "hosts": ["node-1"]}
+        change = ChangePoint(series_id=series.id, line="", kind="step", state="confirmed", worse=True, **levels, **runs)
+        session.add(change)
+        watch = SeriesWatch(series_id=series.id, line="", points=9, level=math.log(1.1e6), segments=[], known=[])
+        session.add(watch)
+        await session.flush()
+        number = change.id
+    await finding_causes.look(asking(laboratory))
+    assert [(row.state, row.cause) for row in await laboratory.regressions()] == [("confirmed", "unknown")]
+    async with laboratory.database.transaction() as session:
+        (await session.get_one(ChangePoint, number)).state = "withdrawn"
+    await finding_causes.look(asking(laboratory))
+    assert [row.state for row in await laboratory.regressions()] == ["resolved"]
+
+
+async def test_a_level_that_is_back_fixes_what_the_history_found(laboratory: Laboratory) -> None:
+    await nights(laboratory, dict.fromkeys(HOSTS, SLOWER))
+    await finding_causes.look(asking(laboratory))
+    for number in range(BEFORE + AFTER, BEFORE + 2 * AFTER + 2):
+        await night(laboratory, number, {})
+    await take_in(laboratory)
+    await finding_causes.look(asking(laboratory))
+    (found,) = await laboratory.regressions()
+    assert found.state == "fixed"

@@ -18,6 +18,8 @@ SURE = 0.75
 _SMALLEST_STEP, _LARGEST_STEP = 0.02, 0.3
 _ACCOUNTED = 0.3
 """Share of a change's shift that an explanation must account for to have it as a member."""
+_SHOWN = 0.5
+"""An explanation of the very run that showed a change accounts for at least so much of the change that it explains."""
 _SLACK_POINTS = 2
 """A change may have been placed this many points beside its true place."""
 
@@ -90,7 +92,7 @@ def _accounted(evidence: Evidence, fit: Fit, choice: Choice, change: Change) -> 
         return 0.0
     onsets = fit.explanations[choice.index].onsets
     told = covered = 0.0
-    near = False
+    near = shown = False
     for i, track in enumerate(evidence.tracks):
         if track.series != change.series or (change.devices and track.device not in change.devices):
             continue
@@ -98,7 +100,11 @@ def _accounted(evidence: Evidence, fit: Fit, choice: Choice, change: Change) -> 
         if onsets[i] != NEVER:
             covered += len(track.values)
             near |= _is_near(evidence, i, int(onsets[i]), change)
-    return abs(size / change.shift) * covered / told if near and told else 0.0
+            shown |= any(evidence.visits[visit].run == change.run for visit in track.visits)
+    if not near or not told:
+        return 0.0
+    # A change of a series as a whole may be one device's: that which showed it.
+    return abs(size / change.shift) * max(covered / told, _SHOWN if shown else 0.0)
 
 
 def _is_near(evidence: Evidence, track: int, onset: int, change: Change) -> bool:

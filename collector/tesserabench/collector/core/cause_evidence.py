@@ -13,10 +13,11 @@ from tesserabench.collector.store import tracks as store
 from tesserabench.collector.store.tables import Project, Series
 from tesserabench.collector.store.tracks import DevicePoint, DeviceVisit
 
-POINTS_AROUND = 12
-"""Points of the affected series before and behind the changes that are looked at."""
+VISITS_AROUND = 12
+"""Runs on each device before and behind the changes that are looked at: more would bring older changes in."""
 
-_MOST_RUNS = 400
+_RUNS_AROUND = 200
+"""Runs of the affected suites in which those are looked for, on either side: a run may be on one host of many."""
 _MOST_SERIES = 200
 CANARY_SUITE = "canary"
 """A suite of this name holds nothing but canaries."""
@@ -66,8 +67,8 @@ async def gather(session: AsyncSession, question: Question) -> Evidence:
     runs = await _runs(session, question, affected)
     others = await store.series_on(session, runs, most=_MOST_SERIES)
     series = {row.id: row for row in others} | await result_store.series(session, affected)
-    visits = sorted(await store.visits(session, runs), key=lambda visit: (visit.at, visit.run_id))
-    points = await store.points(session, runs=runs, series_ids=series)
+    visits = _around(await store.visits(session, runs), changes)
+    points = await store.points(session, runs={visit.run_id for visit in visits}, series_ids=series)
     names = _names(series, points, visits)
     return Evidence(
         visits=tuple(map(_visit, visits)),
@@ -78,21 +79,40 @@ async def gather(session: AsyncSession, question: Question) -> Evidence:
 
 
 async def _runs(session: AsyncSession, question: Question, affected: Collection[int]) -> list[int]:
-    changes = question.changes
-    first = min(change.earliest_run_id or change.run_id for change in changes)
-    last = max(change.latest_run_id or change.run_id for change in changes)
-    first, last = await store.span(
-        session, series_ids=affected, line=question.line, first=first, last=last, points=POINTS_AROUND
-    )
+    first, last = _span(question.changes)
     default = question.project.default_branch
-    return await store.run_ids(
+    suites = {row.suite for row in (await result_store.series(session, affected)).values()}
+    return await store.runs_around(
         session,
-        project_id=question.project.id,
-        branches=references.branch_names(question.line or default, default),
+        store.Line(project_id=question.project.id, branches=references.branch_names(question.line or default, default)),
+        suites=suites,
         first=first,
         last=last,
-        most=_MOST_RUNS,
+        most=_RUNS_AROUND,
     )
+
+
+def _span(changes: Sequence[ChangeSeen]) -> tuple[int, int]:
+    """The first and the last run between which the changes lie."""
+    return (
+        min(change.earliest_run_id or change.run_id for change in changes),
+        max(change.latest_run_id or change.run_id for change in changes),
+    )
+
+
+def _around(visits: Sequence[DeviceVisit], changes: Sequence[ChangeSeen]) -> list[DeviceVisit]:
+    """Oldest first, the visits of each device that lie next to the changes."""
+    first, last = _span(changes)
+    kept: list[DeviceVisit] = []
+    by_device: defaultdict[str, list[DeviceVisit]] = defaultdict(list)
+    for visit in sorted(visits, key=lambda one: (one.at, one.run_id)):
+        by_device[visit.device].append(visit)
+    for own in by_device.values():
+        before = [visit for visit in own if visit.run_id < first]
+        behind = [visit for visit in own if visit.run_id > last]
+        between = [visit for visit in own if first <= visit.run_id <= last]
+        kept += [*before[-VISITS_AROUND:], *between, *behind[:VISITS_AROUND]]
+    return sorted(kept, key=lambda one: (one.at, one.run_id, one.device))
 
 
 def _names(

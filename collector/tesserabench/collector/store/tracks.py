@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.store.history_tables import HistoryPoint
 from tesserabench.collector.store.tables import Attempt, Host, Measurement, Run, Series, Trial
 from tesserabench.collector.store.words import Outcome, RunState, TriggerKind
 
@@ -46,6 +45,7 @@ class DeviceVisit:
 UUID_OF_TRIAL = func.coalesce(Trial.device["uuid"].astext, "")
 """UUID of a trial's device; empty where it has none."""
 _UNIQUE = ("GPU-", "MIG-")
+_MOST_RUNS = 2000
 
 
 def device_id(host: str, uuid: str) -> str:
@@ -64,33 +64,35 @@ def undisturbed() -> tuple[ColumnElement[bool], ...]:
     )
 
 
-async def span(
-    session: AsyncSession, *, series_ids: Collection[int], line: str, first: int, last: int, points: int
-) -> tuple[int, int]:
-    """Ids of the runs that lie `points` points before the run `first` and behind `last` in the series' histories."""
-    of_series = (HistoryPoint.series_id.in_(series_ids), HistoryPoint.line == line)
-    earlier = (select(HistoryPoint.run_id).distinct().where(*of_series, HistoryPoint.run_id < first)).order_by(
-        HistoryPoint.run_id.desc()
-    )
-    later = (select(HistoryPoint.run_id).distinct().where(*of_series, HistoryPoint.run_id > last)).order_by(
-        HistoryPoint.run_id
-    )
-    before = (await session.scalars(earlier.limit(points))).all()
-    after = (await session.scalars(later.limit(points))).all()
-    return min(before, default=first), max(after, default=last)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Runs that follow one another: those of some branches of a project."""
+
+    project_id: int
+    branches: Sequence[str]
 
 
-async def run_ids(
-    session: AsyncSession, *, project_id: int, branches: Sequence[str], first: int, last: int, most: int
+async def runs_around(
+    session: AsyncSession, line: Line, *, suites: Collection[str], first: int, last: int, most: int
 ) -> list[int]:
-    """Undisturbed runs of these branches between two runs, both included; the youngest when there are too many."""
-    statement = (
-        select(Run.id)
-        .where(Run.project_id == project_id, Run.branch.in_(branches), Run.id.between(first, last), *undisturbed())
-        .order_by(Run.id.desc())
-        .limit(most)
-    )
-    return sorted(await session.scalars(statement))
+    """Ids of undisturbed runs on a line from before the run `first` to behind `last`.
+
+    Args:
+        session: The transaction.
+        line: Which runs follow one another.
+        suites: The span begins `most` runs of these suites before `first` and ends so many behind `last`; within it
+            runs of every suite count.
+        first: A run's id.
+        last: That of the same or a later run.
+        most: How many runs on either side.
+    """
+    on_line = (Run.project_id == line.project_id, Run.branch.in_(line.branches), *undisturbed())
+    of_suites = select(Run.id).where(*on_line, Run.suite.in_(suites))
+    before = await session.scalars(of_suites.where(Run.id < first).order_by(Run.id.desc()).limit(most))
+    behind = await session.scalars(of_suites.where(Run.id > last).order_by(Run.id).limit(most))
+    begin, end = min(before.all(), default=first), max(behind.all(), default=last)
+    everything = select(Run.id).where(*on_line, Run.id.between(begin, end)).order_by(Run.id)
+    return list(await session.scalars(everything.limit(_MOST_RUNS)))
 
 
 async def recent_run_ids(session: AsyncSession, *, since: datetime, most: int) -> list[int]:

@@ -3,7 +3,7 @@
 `analyse` takes a whole history apart; `Tail` does it point by point and says the same.
 """
 
-from tesserabench.analysis.changepoints.analysis import analyse
+from tesserabench.analysis.changepoints.analysis import analyse, analyse_many
 from tesserabench.analysis.changepoints.model import (
     ChangePoint,
     Drift,
@@ -15,7 +15,7 @@ from tesserabench.analysis.changepoints.model import (
     Status,
     Transient,
 )
-from tesserabench.analysis.changepoints.tail import Tail
+from tesserabench.analysis.changepoints.tail import Tail, extend_many
 
 __all__ = [
     "ChangePoint",
@@ -29,4 +29,6 @@ __all__ = [
     "Tail",
     "Transient",
     "analyse",
+    "analyse_many",
+    "extend_many",
 ]

@@ -1,69 +1,189 @@
-"""The best partition of a stretch into levels, by dynamic programming over a grid of levels."""
+"""The best partition of a stretch into levels, by dynamic programming over a grid of levels.
 
+A partition costs, for every point, its squared distance from its level in standard deviations, clipped at CLIP squared
+(the biweight loss of Fearnhead and Rigaill 2019, "Changepoint detection in the presence of outliers"), and PENALTY for
+every level but the first. A level has at least SHORTEST points. The program is exact on its grid, and takes the points
+one after another: n points and m levels take n m steps, and one more point takes m.
+"""
+
+import bisect
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 MAD_TO_DEVIATION = 1.482602218505602
 CLIP = 2.5
 """Residuals count up to this many standard deviations, so that a spike costs what any far point costs."""
 SHORTEST = 3
 """Points that make a level."""
-PENALTY = 12.0
-"""Cost of one more level, in squared standard deviations."""
-_STEPS_PER_DEVIATION = 4
-_MOST_LEVELS = 512
+PENALTY = 11.0
+"""Cost of one more level, in squared standard deviations; lower than what acceptance demands, so that it decides."""
+CHECKPOINTS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
+"""Counts of points at which the deviation is estimated anew; between them one more point changes no earlier one."""
+_CELLS_PER_DEVIATION = 4
 _SMALLEST_DEVIATION = 1e-4
+_MOST_CELLS = 256
+_LARGEST_BATCH = 4_000_000
+
+
+def checkpoint(count: int) -> int:
+    """The largest checkpoint that `count` points have reached; `count` itself below the first."""
+    place = bisect.bisect_right(CHECKPOINTS, count)
+    return CHECKPOINTS[place - 1] if place else count
 
 
 def deviation_of(values: Values) -> float:
-    """Standard deviation of a point, from the median absolute difference of neighbours: steps and spikes count once."""
-    differences = np.diff(values)
+    """Standard deviation of a point, from the median absolute difference of neighbours: steps and spikes count once.
+
+    A timer's resolution makes most differences 0; then it is half the smallest step that is taken.
+    """
+    differences = np.abs(np.diff(values))
     if not len(differences):
         return _SMALLEST_DEVIATION
-    middle = float(np.median(np.abs(differences - np.median(differences))))
-    return max(MAD_TO_DEVIATION * middle / math.sqrt(2), _SMALLEST_DEVIATION)
+    found = MAD_TO_DEVIATION * float(np.median(differences)) / math.sqrt(2)
+    if found < _SMALLEST_DEVIATION:
+        moved = differences[differences > _SMALLEST_DEVIATION]
+        if len(moved) > len(differences) // 8:
+            found = float(moved.min()) / 2
+    return max(found, _SMALLEST_DEVIATION)
 
 
-def _grid(values: Values, deviation: float) -> Values:
-    low, high = float(values.min()), float(values.max())
-    count = (high - low) / deviation * _STEPS_PER_DEVIATION
-    if count < _MOST_LEVELS:
-        return np.linspace(low, high, max(8, math.ceil(count) + 1))
-    return np.unique(np.quantile(values, np.linspace(0, 1, _MOST_LEVELS // 2)))
+def grid_of(values: Values, deviation: float) -> Values:
+    """The levels that are tried: a quarter of a deviation apart, wherever two points lie within a deviation."""
+    width = deviation / _CELLS_PER_DEVIATION
+    cells, counts = np.unique(np.round(values / width), return_counts=True)
+    reach = _CELLS_PER_DEVIATION
+    low, high = float(cells[0]), float(cells[-1])
+    if high - low <= _MOST_CELLS:
+        wide = np.zeros(int(high - low) + 2 * reach + 2)
+        at = (cells - low).astype(np.intp)
+        np.add.at(wide, at, counts)
+        np.subtract.at(wide, at + 2 * reach + 1, counts)
+        supported = np.flatnonzero(np.cumsum(wide)[reach : reach + int(high - low) + 1] >= 2)
+        grid = np.asarray((supported + low) * width, dtype=np.float64)
+    else:
+        total = np.concatenate(([0], np.cumsum(counts)))
+        near = total[np.searchsorted(cells, cells + reach, "right")] - total[np.searchsorted(cells, cells - reach)]
+        grid = np.asarray(cells[near >= 2] * width, dtype=np.float64)
+    if len(grid):
+        return grid
+    alone: Values = np.asarray(cells[:1] * width, dtype=np.float64)
+    return alone
 
 
-def split(values: Values, deviation: float) -> list[int]:
-    """Where new levels begin, for the partition with the least cost.
+@dataclass(slots=True)
+class Program:
+    """The state of the dynamic program for one stretch after `count` points."""
 
-    A partition costs, for every point, its squared distance from its level in standard deviations, clipped at CLIP
-    squared, and PENALTY for every level but the first (the biweight loss of Fearnhead and Rigaill 2019).
-    """
-    count = len(values)
-    grid = _grid(values, deviation)
-    costs = np.minimum(((values[:, None] - grid[None, :]) / deviation) ** 2, CLIP * CLIP)
-    cumulative = np.vstack([np.zeros(len(grid)), np.cumsum(costs, axis=0)])
-    best = np.zeros(count + 1)
-    back = np.zeros(count + 1, dtype=np.intp)
-    entry = np.full(len(grid), np.inf)
-    begun = np.zeros(len(grid), dtype=np.intp)
-    for end in range(1, count + 1):
-        start = end - SHORTEST
+    deviation: float
+    grid: Values
+    count: int
+    best: list[float]
+    """Least cost of the first i points."""
+    back: list[int]
+    """Where the last level of that partition begins."""
+    entry: Values
+    """By level: least cost of entering it, less the level's cumulative cost there."""
+    begun: Places
+    """By level: where it was entered."""
+    recent: list[Values]
+    """Cumulative costs by level after the latest points, newest last."""
+
+    def append(self, value: float) -> None:
+        """Take one more point."""
+        distance = (value - self.grid) / self.deviation
+        cumulative = self.recent[-1] + np.minimum(distance * distance, CLIP * CLIP)
+        self.recent.append(cumulative)
+        self.count += 1
+        start = self.count - SHORTEST
         if start >= 0:
-            candidate = best[start] - cumulative[start] + (PENALTY if start else 0.0)
+            candidate = (self.best[start] + (PENALTY if start else 0.0)) - self.recent[-1 - SHORTEST]
+            better = candidate < self.entry
+            self.entry = np.minimum(self.entry, candidate)
+            self.begun[better] = start
+        total = cumulative + self.entry
+        chosen = int(total.argmin())
+        self.best.append(float(total[chosen]))
+        self.back.append(int(self.begun[chosen]))
+        del self.recent[: -1 - SHORTEST]
+
+    def proposal(self) -> list[int]:
+        """Where new levels begin in the best partition of all points so far."""
+        found: list[int] = []
+        place = self.count
+        while place > 0:
+            place = self.back[place]
+            if place > 0:
+                found.append(place)
+        return found[::-1]
+
+
+def run_programs(stretches: Sequence[Values], deviations: Sequence[float]) -> list[Program]:
+    """The program over each stretch, all at once: the same as taking point after point."""
+    grids = [grid_of(values, deviation) for values, deviation in zip(stretches, deviations, strict=True)]
+    found: list[Program] = []
+    begin = 0
+    while begin < len(stretches):
+        end, widest, longest = begin, 0, 0
+        while end < len(stretches):
+            widest, longest = max(widest, len(grids[end])), max(longest, len(stretches[end]))
+            if end > begin and (end - begin + 1) * widest * longest > _LARGEST_BATCH:
+                break
+            end += 1
+        found += _run_batch(stretches[begin:end], deviations[begin:end], grids[begin:end])
+        begin = end
+    return found
+
+
+def _run_batch(stretches: Sequence[Values], deviations: Sequence[float], grids: Sequence[Values]) -> list[Program]:
+    """One batch; shorter stretches and smaller grids are filled up with what changes nothing before it."""
+    rows, longest, widest = len(stretches), max(map(len, stretches)), max(map(len, grids))
+    points = np.zeros((longest, rows))
+    levels = np.full((rows, widest), np.inf)
+    for row, (values, grid) in enumerate(zip(stretches, grids, strict=True)):
+        points[: len(values), row] = values
+        levels[row, : len(grid)] = grid
+    cumulative = np.zeros((longest + 1, rows, widest))
+    np.subtract(points[:, :, None], levels[None], out=cumulative[1:])
+    cumulative[1:] /= np.asarray(deviations)[None, :, None]
+    np.multiply(cumulative[1:], cumulative[1:], out=cumulative[1:])
+    np.minimum(cumulative[1:], CLIP * CLIP, out=cumulative[1:])
+    np.cumsum(cumulative, axis=0, out=cumulative)
+    best, back = np.zeros((longest + 1, rows)), np.zeros((longest + 1, rows), dtype=np.intp)
+    entry, begun = np.full((rows, widest), np.inf), np.zeros((rows, widest), dtype=np.intp)
+    entries, starts = {}, {}
+    lengths = [len(values) for values in stretches]
+    ends = set(lengths)
+    row_numbers = np.arange(rows)
+    for count in range(1, longest + 1):
+        start = count - SHORTEST
+        if start >= 0:
+            candidate = (best[start] + (PENALTY if start else 0.0))[:, None] - cumulative[start]
             better = candidate < entry
-            entry[better] = candidate[better]
+            np.minimum(entry, candidate, out=entry)
             begun[better] = start
-        total = cumulative[end] + entry
-        chosen = int(np.argmin(total))
-        best[end], back[end] = total[chosen], begun[chosen]
-    found: list[int] = []
-    place = count
-    while place > 0:
-        place = int(back[place])
-        if place > 0:
-            found.append(place)
-    return found[::-1]
+        total = cumulative[count] + entry
+        chosen = total.argmin(axis=1)
+        best[count] = total[row_numbers, chosen]
+        back[count] = begun[row_numbers, chosen]
+        if count in ends:
+            entries[count], starts[count] = entry.copy(), begun.copy()
+    return [
+        Program(
+            deviation=deviations[row],
+            grid=grids[row],
+            count=count,
+            best=best[: count + 1, row].tolist(),
+            back=back[: count + 1, row].tolist(),
+            entry=entries[count][row, : len(grids[row])].copy(),
+            begun=starts[count][row, : len(grids[row])].copy(),
+            recent=[cumulative[at, row, : len(grids[row])].copy() for at in range(max(0, count - SHORTEST), count + 1)],
+        )
+        for row, count in enumerate(lengths)
+    ]

@@ -3,62 +3,78 @@
 import math
 
 import numpy as np
-from tesserabench.analysis.changepoints.acceptance import robust_deviation, robust_mean
-from tesserabench.analysis.changepoints.levels import Values, deviation_of
+from tesserabench.analysis.changepoints.evidence import demanded, robust_line
+from tesserabench.analysis.changepoints.levels import MAD_TO_DEVIATION, Values
 from tesserabench.analysis.changepoints.model import NoiseClass, Segment
+from tesserabench.analysis.changepoints.stretches import Stretch, measure, middle_of
 
 _TELLING = 12
 _QUIET = 0.005
-_EVIDENCE = 4.2
 _NEW_POINTS = 8
+_SAME_SHARE = 0.9
+_FAR = 4.0
+_FAR_SHARE = 0.02
+_CORRELATED = 0.3
+_MODE_SHARE = 6
+_MODE_GAP = 3.0
+_MODE_DENSITY = 8.0
 
 
-def describe(values: Values, start: int, end: int, deviation: float, smallest: float) -> Segment:
-    """The segment of `values`, which stand at [start, end) of the series."""
-    spread = max(robust_deviation(values), 0.5 * deviation) if len(values) >= _TELLING else deviation
-    level = robust_mean(values, spread)
-    correlation = _correlation(values - level, spread) if len(values) >= _TELLING else 0.0
-    factor = math.sqrt((1 + max(correlation, 0.0)) / (1 - min(max(correlation, 0.0), 0.9)))
-    visible = _EVIDENCE * spread * factor * math.sqrt(1 / len(values) + 1 / _NEW_POINTS)
+def describe(values: Values, start: int, end: int, *, deviation: float, smallest: float, drifting: bool) -> Segment:
+    """The segment at [start, end) of the series, by its points `values` or the latest of them."""
+    told = measure(values, deviation)
+    correlation = _correlation(told) if len(values) >= _TELLING else 0.0
+    positive = min(max(correlation, 0.0), 0.9)
+    factor = math.sqrt((1 + positive) / (1 - positive))
+    error = told.deviation * factor * math.sqrt(1 / told.count + 1 / _NEW_POINTS)
+    visible = demanded(_NEW_POINTS, max(told.count, _NEW_POINTS)) * error
     return Segment(
         start=start,
         end=end,
-        level=level,
-        spread=spread,
+        level=told.mean,
+        spread=told.deviation,
         correlation=correlation,
-        noise=_class_of(values, spread, correlation),
+        noise=NoiseClass.DRIFTING if drifting else _class_of(values, told, correlation),
         smallest_change=max(visible, smallest),
     )
 
 
-def _correlation(residuals: Values, spread: float) -> float:
-    clipped = np.clip(residuals, -3 * spread, 3 * spread)
-    total = float(clipped @ clipped)
-    return float(clipped[1:] @ clipped[:-1]) / total if total > 0 else 0.0
+def _correlation(told: Stretch) -> float:
+    return told.products[1] / told.products[0] if told.products and told.products[0] > 0 else 0.0
 
 
-def _class_of(values: Values, spread: float, correlation: float) -> NoiseClass:
+def _class_of(values: Values, told: Stretch, correlation: float) -> NoiseClass:
     if len(values) < _TELLING:
         return NoiseClass.UNKNOWN
-    if np.mean(values == np.median(values)) > 0.9:
+    if float(np.mean(values == told.median)) > _SAME_SHARE:
         return NoiseClass.CONSTANT
-    if _two_levels(values):
+    if _two_modes(values):
         return NoiseClass.BIMODAL
-    if float(np.mean(np.abs(values - np.median(values)) > 4 * spread)) > 0.02:
+    if float(np.mean(np.abs(values - told.median) > _FAR * told.deviation)) > _FAR_SHARE:
         return NoiseClass.HEAVY_TAILED
-    if correlation > max(0.3, 2 / math.sqrt(len(values))):
+    if correlation > max(_CORRELATED, 2 / math.sqrt(len(values))):
         return NoiseClass.CORRELATED
-    return NoiseClass.QUIET if spread < _QUIET else NoiseClass.WHITE
+    return NoiseClass.QUIET if told.deviation < _QUIET else NoiseClass.WHITE
 
 
-def _two_levels(values: Values) -> bool:
-    """Whether the widest gap between sorted points leaves a share on each side and is wide against both."""
+def _two_modes(values: Values) -> bool:
+    """Whether the widest inner gap parts the points into two groups that are both much denser than the gap."""
     ordered = np.sort(values)
-    inner = slice(len(ordered) // 6, len(ordered) - len(ordered) // 6)
-    gaps = np.diff(ordered[inner])
-    if not len(gaps):
+    skipped = max(2, len(ordered) // _MODE_SHARE)
+    gaps = np.diff(ordered[skipped - 1 : len(ordered) - skipped + 1])
+    if not len(gaps) or gaps.max() <= 0:
         return False
-    place = int(np.argmax(gaps)) + len(ordered) // 6 + 1
+    place = int(gaps.argmax()) + skipped
     low, high = ordered[:place], ordered[place:]
-    width = max(robust_deviation(low), robust_deviation(high), 1e-9)
-    return bool(gaps.max() > 3 * width and np.median(high) - np.median(low) > 2 * deviation_of(ordered))
+    width = max(float(MAD_TO_DEVIATION * middle_of(np.abs(part - middle_of(part)))) for part in (low, high))
+    usual = float(np.mean(gaps))
+    return bool(gaps.max() > _MODE_GAP * width and gaps.max() > _MODE_DENSITY * usual)
+
+
+def slope_of(values: Values, factor: float, deviation: float) -> tuple[float, float]:
+    """Slope of a robust line through `values`, per point, and how many standard errors it is from 0."""
+    line = robust_line(values - middle_of(values))
+    slope = float(line[1] - line[0])
+    count = len(values)
+    error = deviation * factor * math.sqrt(12 / (count * (count * count - 1.0)))
+    return slope, abs(slope) / error

@@ -1,0 +1,178 @@
+"""The windows of a history, put together.
+
+Windows overlap by half. Each answers for the middle of its points, up to a seam, and the newest for everything after
+the last seam. A change near a seam that both windows see counts once.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from tesserabench.analysis.changepoints.levels import SHORTEST, Values
+from tesserabench.analysis.changepoints.model import (
+    ChangePoint,
+    Drift,
+    Segment,
+    SeriesAnalysis,
+    Status,
+    Transient,
+)
+from tesserabench.analysis.changepoints.noise import describe, slope_of
+from tesserabench.analysis.changepoints.stretches import middle_of
+from tesserabench.analysis.changepoints.windows import SIZE, STRIDE, Window
+
+SEAM = SIZE - STRIDE // 2
+"""A full window answers for its points before this one."""
+_SEAM_BEFORE = SEAM - STRIDE
+_SAME = 8
+"""Places this close are the same change, seen by two windows."""
+_CONFIRMING, _CONFIRMING_STRONG, _STRONG = 8, 5, 1.5
+_DRIFT_ERRORS = 6.0
+_TAIL_CHANCE = 0.025
+
+
+@dataclass(slots=True)
+class Assembly:
+    """What is known so far; copied before the newest window, whose answer may still change, is added."""
+
+    segments: list[Segment] = field(default_factory=list)
+    changes: list[ChangePoint] = field(default_factory=list)
+    drifts: list[Drift] = field(default_factory=list)
+    transients: list[Transient] = field(default_factory=list)
+    open_from: int = 0
+    """Where the segment began that has not ended, counting points that have a value."""
+
+    def copy(self) -> "Assembly":
+        """Another one, to which more can be added."""
+        return Assembly(
+            segments=list(self.segments),
+            changes=list(self.changes),
+            drifts=list(self.drifts),
+            transients=list(self.transients),
+            open_from=self.open_from,
+        )
+
+    def add(self, window: Window, begin: int, at: Sequence[int], *, newest: bool) -> None:
+        """Add what a window answers for.
+
+        Args:
+            window: settled; its first point is number `begin` of those that have a value.
+            begin: see there.
+            at: the index in the series of each of its points.
+            newest: nothing comes after it.
+        """
+        points, evidence = window.points, window.evidence
+        if points is None or evidence is None:
+            return
+        upper = len(at) if newest else SEAM
+        lower = _SEAM_BEFORE - _SAME if begin else 0
+        before = self.open_from - begin if self.open_from else -len(at)
+        bounds = [0, *window.accepted.places, len(at)]
+        for (left, place), right, strength in zip(
+            pairwise(bounds), bounds[2:], window.accepted.strengths, strict=False
+        ):
+            if not lower <= place < upper or place - before <= _SAME < place - before + lower:
+                continue
+            self._end_segment(window, begin, at, place, at[place])
+            self.changes.append(_change(window, (left, place, right), strength, at))
+            self.open_from = begin + place
+        self._add_excursions(window, at, lower, upper)
+
+    def finished(self, window: Window, begin: int, at: Sequence[int], count: int) -> SeriesAnalysis:
+        """The whole answer for `count` points; `window` was the newest."""
+        if window.points is not None:
+            self._end_segment(window, begin, at, len(at), count)
+        return SeriesAnalysis(
+            points=count,
+            segments=tuple(self.segments),
+            changes=tuple(self.changes),
+            drifts=tuple(self.drifts),
+            transients=tuple(self.transients),
+            host_offsets=window.points.offsets if window.points is not None else {},
+        )
+
+    def _end_segment(self, window: Window, begin: int, at: Sequence[int], end: int, end_at: int) -> None:
+        points = window.points
+        assert points is not None
+        start = max(self.open_from - begin, 0)
+        values = points.values[start:end]
+        drift = _drift(window, start, end, values)
+        began = self.segments[-1].end if self.segments else 0
+        self.segments.append(
+            describe(
+                values,
+                began,
+                end_at,
+                deviation=points.deviation,
+                smallest=math.log1p(window.settings.smallest_change),
+                drifting=drift is not None,
+            )
+        )
+        if drift is not None:
+            self.drifts.append(Drift(start=at[start], end=at[end - 1] + 1, slope=drift))
+
+    def _add_excursions(self, window: Window, at: Sequence[int], lower: int, upper: int) -> None:
+        points, evidence = window.points, window.evidence
+        assert points is not None
+        assert evidence is not None
+        places = (0, *window.accepted.places, len(at))
+        for start, end in window.accepted.excursions:
+            if not lower <= start < upper or start == 0 or end == len(at) or any(start <= one <= end for one in places):
+                continue
+            if self.transients and at[start] < self.transients[-1].end:
+                continue
+            around = next((left, right) for left, right in pairwise(places) if left < start < right)
+            shift = evidence.stretch(start, end).mean - middle_of(points.values[slice(*around)])
+            if abs(shift) >= evidence.smallest:
+                self.transients.append(Transient(start=at[start], end=at[end], shift=shift))
+
+
+def _change(window: Window, bounds: tuple[int, int, int], strength: float, at: Sequence[int]) -> ChangePoint:
+    evidence = window.evidence
+    assert evidence is not None
+    left, place, right = bounds
+    before, after = evidence.stretch(left, place), evidence.stretch(place, right)
+    deviation = math.sqrt(
+        (before.count * before.deviation**2 + after.count * after.deviation**2) / (before.count + after.count)
+    )
+    earliest, latest = _interval(
+        evidence.values[left:right], place - left, (before.median, after.median), deviation * window.accepted.factor
+    )
+    length = right - place
+    confirmed = right < len(at) or length >= _CONFIRMING or (length >= _CONFIRMING_STRONG and strength >= _STRONG)
+    return ChangePoint(
+        index=at[place],
+        earliest=at[left + earliest],
+        latest=at[left + latest],
+        shift=after.mean - before.mean,
+        strength=strength,
+        status=Status.CONFIRMED if confirmed else Status.SUSPECTED,
+    )
+
+
+def _interval(values: Values, place: int, levels: tuple[float, float], deviation: float) -> tuple[int, int]:
+    """Where the step lies nineteen times in twenty, by its likelihood under Student noise with 3 degrees of freedom."""
+    if len(values) <= 2 * SHORTEST:
+        return place, place
+    before, after = (4 * np.log1p(((values - level) / deviation) ** 2 / 3) for level in levels)
+    costs = np.cumsum(before - after)[SHORTEST - 1 : len(values) - SHORTEST]
+    weights = np.cumsum(np.exp((costs.min() - costs) / 2))
+    weights /= weights[-1]
+    earliest = SHORTEST + int(np.searchsorted(weights, _TAIL_CHANCE))
+    latest = SHORTEST + int(np.searchsorted(weights, 1 - _TAIL_CHANCE))
+    return min(earliest, place), max(latest, place)
+
+
+def _drift(window: Window, start: int, end: int, values: Values) -> float | None:
+    """The slope of the segment when a line was the better explanation of a step in it, and it is steep enough."""
+    points = window.points
+    assert points is not None
+    if not any(start < place < end for place in window.accepted.lines):
+        return None
+    slope, errors = slope_of(values, window.accepted.factor, points.deviation)
+    moved = abs(slope) * (len(values) - 1)
+    if errors < _DRIFT_ERRORS or moved < 2 * math.log1p(window.settings.smallest_change):
+        return None
+    return slope

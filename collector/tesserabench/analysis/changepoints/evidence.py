@@ -1,0 +1,92 @@
+"""How much evidence there is for one step between two levels, as a multiple of what is demanded."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Values
+from tesserabench.analysis.changepoints.stretches import Stretch, measure, middle_of
+
+_DEMANDED = 3.95
+"""Standard errors, for two sides of seven and more points in a window of 150."""
+_DEMANDED_MORE = 0.225
+"""More, for every point that the shorter side has less than seven: few points have fat tails."""
+_FULL_SIDE = 7
+_USUAL_WINDOW = 150
+_LONG_WINDOW = 4.0
+_FEW_POINTS = 9.0
+_VERY_FEW_POINTS = 10.0
+_LINE_FROM = 6
+_LINE_BETTER = 0.95
+_FAR = 9.0
+
+
+def demanded(shorter: int, count: int) -> float:
+    """Standard errors that a step must exceed, with `shorter` points on its shorter side and `count` in the window.
+
+    More in a long window, where there are more places to be wrong at (the square grows with the logarithm), and in a
+    very short one, whose noise is hardly known.
+    """
+    scan = math.sqrt(_DEMANDED**2 + _LONG_WINDOW * math.log(max(1.0, count / _USUAL_WINDOW)))
+    known = 1 + _FEW_POINTS / count + (_VERY_FEW_POINTS / count) ** 2
+    return (scan + _DEMANDED_MORE * max(0, _FULL_SIDE - shorter)) * known
+
+
+@dataclass(slots=True)
+class Evidence:
+    """The points of a window, and what was found out about stretches of them."""
+
+    values: Values
+    deviation: float
+    smallest: float
+    """Steps below this are no changes, in logarithms."""
+    strictness: float
+    stretches: dict[tuple[int, int], Stretch] = field(default_factory=dict)
+    lines: dict[tuple[int, int, int], bool] = field(default_factory=dict)
+
+    def stretch(self, start: int, end: int) -> Stretch:
+        """The points of [start, end) as one level."""
+        found = self.stretches.get((start, end))
+        if found is None:
+            found = self.stretches[start, end] = measure(self.values[start:end], self.deviation)
+        return found
+
+    def strength(self, left: int, place: int, right: int, factor: float, count: int) -> float:
+        """The evidence for a step at `place` between [left, place) and [place, right); 1 and above is enough."""
+        before, after = self.stretch(left, place), self.stretch(place, right)
+        effect = abs(after.mean - before.mean)
+        error = math.sqrt(before.deviation**2 / before.count + after.deviation**2 / after.count) * factor
+        shorter = min(before.count, after.count)
+        found = effect / error / demanded(shorter, count) / self.strictness
+        if effect < self.smallest:
+            return min(found, 0.99 * effect / self.smallest)
+        if found >= 1 and shorter >= _LINE_FROM and self.is_line(left, place, right):
+            return 0.98
+        return found
+
+    def is_line(self, left: int, place: int, right: int) -> bool:
+        """Whether a straight line fits both sides better than two levels do."""
+        key = (left, place, right)
+        if key not in self.lines:
+            self.lines[key] = self._fits_line(left, place, right)
+        return self.lines[key]
+
+    def _fits_line(self, left: int, place: int, right: int) -> bool:
+        before, after = self.stretch(left, place), self.stretch(place, right)
+        deviation = max(before.deviation, after.deviation)
+        both = self.values[left:right] - before.median
+        line = robust_line(both)
+        levels = np.concatenate([self.values[left:place] - before.median, self.values[place:right] - after.median])
+        as_line = np.minimum(((both - line) / deviation) ** 2, _FAR).sum()
+        as_levels = np.minimum((levels / deviation) ** 2, _FAR).sum()
+        return bool(as_line <= _LINE_BETTER * as_levels)
+
+
+def robust_line(values: Values) -> Values:
+    """A straight line through `values`: least squares, and again with far points pulled in."""
+    time = np.arange(len(values)) - (len(values) - 1) / 2
+    scale = float(time @ time)
+    line = time * (float(time @ values) / scale) + float(values.mean())
+    width = CLIP * (MAD_TO_DEVIATION * middle_of(np.abs(values - line)) + 1e-12)
+    pulled = np.clip(values, line - width, line + width)
+    return np.asarray(time * (float(time @ pulled) / scale) + float(pulled.mean()), dtype=np.float64)

@@ -1,0 +1,140 @@
+"""One window of a history: what its points alone say.
+
+A history is looked at through windows of SIZE points, one every STRIDE points. A window's answer depends on nothing
+but its points, so that a full one never changes, and a history of any length takes the time of its windows.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from tesserabench.analysis.changepoints.acceptance import Accepted, accept
+from tesserabench.analysis.changepoints.evidence import Evidence
+from tesserabench.analysis.changepoints.hosts import estimated_at, host_offsets
+from tesserabench.analysis.changepoints.levels import (
+    Program,
+    Values,
+    checkpoint,
+    deviation_of,
+    grid_of,
+    run_programs,
+)
+from tesserabench.analysis.changepoints.model import Settings
+from tesserabench.analysis.changepoints.stretches import middle_of
+
+SIZE = 768
+STRIDE = 384
+FEWEST = 6
+"""Points below which nothing is said about changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """The points of a window on the scale that is looked at."""
+
+    values: Values
+    offsets: dict[str, float]
+    told_by: int
+    """How many of the first points the offsets come from."""
+    unit: float
+    """0 for logarithms; else what the values were divided by."""
+    deviation: float
+
+
+@dataclass(slots=True)
+class Window:
+    """A window that may grow, with what was worked out so far."""
+
+    settings: Settings
+    raw: list[float] = field(default_factory=list)
+    hosts: list[str] | None = None
+    points: Points | None = None
+    program: Program | None = None
+    evidence: Evidence | None = None
+    accepted: Accepted = field(default_factory=Accepted)
+
+
+def scaled(raw: Sequence[float], hosts: Sequence[str] | None) -> Points:
+    """The values as logarithms, or as shares of their typical size when some are not positive, without host offsets."""
+    values = np.array(raw, dtype=np.float64)
+    unit = 0.0
+    if (values > 0).all():
+        # Not np.log: one more point must get what it would get among all, to the last bit.
+        values = np.array([math.log(value) for value in raw])
+    else:
+        first = np.abs(values[: checkpoint(len(values))])
+        unit = middle_of(first) or float(first.max()) or 1.0
+        values = values / unit
+    offsets: dict[str, float] = {}
+    told_by = 0
+    if hosts is not None:
+        told_by = estimated_at(hosts)
+        offsets = host_offsets(values[:told_by], hosts[:told_by])
+        if offsets:
+            values = values - np.array([offsets[host] for host in hosts])
+    deviation = deviation_of(values[: checkpoint(len(values))])
+    return Points(values=values, offsets=offsets, told_by=told_by, unit=unit, deviation=deviation)
+
+
+def begin(settings: Settings, raw: Sequence[float], hosts: Sequence[str] | None) -> Window:
+    """A window with these points, not analysed yet."""
+    return Window(settings=settings, raw=list(raw), hosts=None if hosts is None else list(hosts))
+
+
+def append(window: Window, value: float, host: str | None) -> None:
+    """Take one more point; the answer is the same as if all had come at once."""
+    before, program = window.points, window.program
+    window.raw.append(value)
+    if window.hosts is not None:
+        window.hosts.append(host or "")
+    count = len(window.raw)
+    if before is None or program is None or checkpoint(count) == count or (before.unit == 0.0 and value <= 0):
+        window.points = None
+        return
+    if window.hosts is not None and estimated_at(window.hosts) != before.told_by:
+        window.points = None
+        return
+    point = math.log(value) if before.unit == 0.0 else value / before.unit
+    if window.hosts is not None and before.offsets:
+        point -= before.offsets[window.hosts[-1]]
+    values = np.append(before.values, point)
+    grid = grid_of(values, before.deviation)
+    if len(grid) != len(program.grid) or not np.array_equal(grid, program.grid):
+        window.points = None
+        return
+    window.points = Points(
+        values=values, offsets=before.offsets, told_by=before.told_by, unit=before.unit, deviation=before.deviation
+    )
+    program.append(float(values[-1]))
+
+
+def settle(windows: Sequence[Window]) -> None:
+    """Bring the answers of windows up to date; those that need the whole program take it together."""
+    behind = [window for window in windows if window.points is None and window.raw]
+    for window in behind:
+        window.points = scaled(window.raw, window.hosts)
+        window.program = window.evidence = None
+    long = [window for window in behind if len(window.raw) >= FEWEST]
+    told = [window.points for window in long if window.points is not None]
+    programs = run_programs([points.values for points in told], [points.deviation for points in told])
+    for window, program in zip(long, programs, strict=True):
+        window.program = program
+    for window in windows:
+        _decide(window)
+
+
+def _decide(window: Window) -> None:
+    points, program = window.points, window.program
+    if points is None or program is None:
+        window.accepted = Accepted()
+        return
+    if window.evidence is None:
+        window.evidence = Evidence(
+            values=points.values,
+            deviation=points.deviation,
+            smallest=math.log1p(window.settings.smallest_change),
+            strictness=window.settings.strictness,
+        )
+    window.evidence.values = points.values
+    window.accepted = accept(window.evidence, program.proposal())

@@ -13,6 +13,11 @@ REASONS: dict[Reason, tuple[str, str]] = {
         "the suite has no such parameter, or the parameter no such value",
         "tbctl suite describe SUITE",
     ),
+    Reason.INVALID_POLICY: ("the policy file is wrong, or for another project", "tbctl policy validate FILE"),
+    Reason.HOST_NOT_ALLOWED: (
+        "the project's policy does not let this host measure this branch",
+        "tbctl policy explain --series suite=SUITE --series branch=BRANCH",
+    ),
     Reason.SCHEMA_VERSION_UNSUPPORTED: (
         "an agent writes records that this collector does not read",
         "update the older of the two",
@@ -33,6 +38,7 @@ REASONS: dict[Reason, tuple[str, str]] = {
         "nothing was measured for this commit, branch, run or baseline",
         "tbctl run list --branch or --commit",
     ),
+    Reason.POLICY_NOT_FOUND: ("the project's policy has no such revision", "tbctl policy list"),
     Reason.ATTEMPT_NOT_FOUND: ("there is no such attempt", "tbctl run get RUN"),
     Reason.RENDEZVOUS_NOT_FOUND: (
         "no host of the run has come to this rendezvous, or it is over and cleared away",
@@ -47,6 +53,7 @@ REASONS: dict[Reason, tuple[str, str]] = {
     Reason.BASELINE_PINNED: ("the baseline is protected from being moved", "tbctl baseline unpin NAME"),
     Reason.REGRESSION_CLOSED: ("the regression is closed", "tbctl regression reopen ID"),
     Reason.REGRESSION_OPEN: ("the regression is open already", "tbctl regression get ID"),
+    Reason.POLICY_CHANGED: ("somebody else has applied another policy meanwhile", "tbctl policy diff FILE"),
     Reason.SUPERSEDED: ("a newer process of the same host has registered", "stop the older agent"),
     Reason.SCHEDULE_EXISTS: ("there is a schedule of this name already", "delete it first, or choose another name"),
     Reason.REQUEST_ID_REUSED: ("the idempotency key was used for another request", "use a new key, or leave it out"),

@@ -53,6 +53,7 @@ def comparison_columns(entries: Sequence[ComparisonEntry]) -> Sequence[Column[Co
         Column[ComparisonEntry](title="BASE RUN", value=lambda entry: short_id(entry.base.run), wide=True),
         Column[ComparisonEntry](title="HEAD RUN", value=lambda entry: short_id(entry.head.run), wide=True),
         Column[ComparisonEntry](title="REGRESSION", value=lambda entry: short_id(entry.regression), wide=True),
+        Column[ComparisonEntry](title="RULE", value=lambda entry: entry.rule, wide=True),
     )
 
 
@@ -78,6 +79,10 @@ def verdict_lines(comparison: Comparison, run: Run | None) -> list[str]:
     for difference in comparison.differences:
         mark = " (not comparable)" if difference.decisive else ""
         lines.append(f"  environment: {difference.fact} {difference.base or '?'} -> {difference.head or '?'}{mark}")
+    if comparison.policy:
+        lines.append(
+            f"  policy: revision {short_id(comparison.policy)} (tbctl policy get {short_id(comparison.policy)})"
+        )
     return lines
 
 

@@ -181,6 +181,7 @@ ENTRIES: dict[str, Entry | Noun] = {
     **_verbs("compare", compare="Compare two runs, commits, branches or baselines."),
     **_verbs("gate", gate="Judge a run: exit status 10 when something became slower."),
     **_verbs("history", history="Show what a benchmark gave over time, and where it changed."),
+    **_verbs("detect", detect="Find where the level of a series of numbers changed, without a collector."),
     "baseline": _BASELINE,
     "regression": _REGRESSION,
     "node": _NODE,

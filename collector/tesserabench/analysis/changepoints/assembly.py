@@ -91,6 +91,7 @@ class Assembly:
             drifts=tuple(self.drifts),
             transients=tuple(self.transients),
             host_offsets=window.points.offsets if window.points is not None else {},
+            unit=window.points.unit if window.points is not None else 0.0,
         )
 
     def _end_segment(self, window: Window, begin: int, at: Sequence[int], end: int, end_at: int) -> None:

@@ -5,6 +5,7 @@ logarithms (0.05 is about 5 %), with the differences between hosts taken out; a 
 as shares of its typical size instead.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -134,3 +135,13 @@ class SeriesAnalysis:
     transients: tuple[Transient, ...] = ()
     host_offsets: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """By host: how far its points lie above (or below) those of the other hosts, in logarithms."""
+    unit: float = 0.0
+    """0 when levels are logarithms; else what the values were divided by, because some are not positive."""
+
+    def value_of(self, level: float) -> float:
+        """A level as a value."""
+        return math.exp(level) if self.unit == 0 else level * self.unit
+
+    def share_of(self, shift: float) -> float:
+        """A shift as a share, 0.05 for 5 % more; of the typical size when some values are not positive."""
+        return math.expm1(shift) if self.unit == 0 else shift

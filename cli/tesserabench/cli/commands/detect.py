@@ -40,7 +40,7 @@ class ChangeLine:
     examples=(
         ("tbctl detect times.csv --column median", "changes in a column of a CSV file"),
         ("tbctl history gemm/matmul -o csv | tbctl detect - --column value", "in what another command wrote"),
-        ("tbctl detect --json-lines < series.jsonl", "one series and one answer a line, for programs"),
+        ("tbctl detect --json-lines", "for programs: each line of stdin is a series, and gets an answer"),
     ),
 )
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True), metavar="[FILE|-]")

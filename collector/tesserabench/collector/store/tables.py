@@ -406,8 +406,6 @@ class Regression(Table):
     device_key: Mapped[str] = mapped_column(server_default="")
     # code, host, environment, unknown; empty as long as nobody has looked for it. `attribution` says why.
     cause: Mapped[str] = mapped_column(server_default="")
-    # Which alert it fires, when that is not its severity's: a severity, or `none`.
-    alert: Mapped[str] = mapped_column(server_default="")
     # Who judged: the policy's name and revision, by which the detector's score is kept.
     policy: Mapped[str] = mapped_column(server_default="")
     feedback_by: Mapped[str] = mapped_column(server_default="")
@@ -421,6 +419,8 @@ class Regression(Table):
     feedback: Mapped[bool | None]
     # When a person first did something about it.
     triaged_at: Mapped[datetime | None]
+    # Which alert it fires, when that is not its severity's: a severity, or `none`.
+    alert: Mapped[str] = mapped_column(server_default="")
 
     __table_args__ = (
         Index(

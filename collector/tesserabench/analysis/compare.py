@@ -1,20 +1,28 @@
 """Two sets of results, series by series: the gate on each, corrected for how many there are, worst first."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tesserabench.analysis import wording
 from tesserabench.analysis.environment import Difference, differences
-from tesserabench.analysis.false_discovery import benjamini_hochberg
-from tesserabench.analysis.gate import judge, not_significant_among
+from tesserabench.analysis.false_discovery import by_family
+from tesserabench.analysis.families import Family, family_of
+from tesserabench.analysis.gate import finding_p_value, judge, not_significant_among
 from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.judgement import Judgement
-from tesserabench.analysis.launch import Side
+from tesserabench.analysis.launch import OK
+from tesserabench.analysis.pairing import Pair, pairs_of
 from tesserabench.analysis.policy import Policy
-from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult, by_key, failures_by_case
+from tesserabench.analysis.quality import QualityAnswer, QualityLimits, QualityLine, quality_line
+from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
 from tesserabench.analysis.side_summary import SideSummary, summarise
+from tesserabench.analysis.sides import spread_of
 from tesserabench.analysis.summary import overall
-from tesserabench.analysis.words import Better, Reason, Severity, Verdict
+from tesserabench.analysis.suspicion import one_sided
+from tesserabench.analysis.words import Reason, Severity, Verdict
+
+FamilyKey = tuple[str, str, str, str]
+"""Suite, timing mode, metric and device."""
 
 Rules = Callable[[SeriesResult], Policy]
 """What counts as a change in each series."""
@@ -29,6 +37,8 @@ class Entry:
     base: SideSummary
     head: SideSummary
     judgement: Judgement
+    quality: QualityLine | None = None
+    """The absolute limits of its value; None where it has none."""
     rule: str = ""
     """The rule of the policy that its limits come from; empty without a policy."""
 
@@ -46,6 +56,8 @@ class Comparison:
     severity: Severity | None
     summary: str
     differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the whole. Sentences."""
     policy: str = ""
     """`projects/{project}/policies/{revision}` that it was judged by; empty for what is built in."""
 
@@ -55,7 +67,9 @@ def compare(
     head: ResultSet,
     policy: Policy,
     history: Mapping[SeriesKey, RunNoise] | None = None,
+    *,
     rules: Rules | None = None,
+    quality: QualityLimits | None = None,
 ) -> Comparison:
     """The comparison of `head` with `base`.
 
@@ -65,86 +79,77 @@ def compare(
         policy: What counts as a change.
         history: Noise between runs, for the series whose history is long enough.
         rules: What counts as a change in each series; `policy` for all of them when left out.
+        quality: Absolute limits of each series' value.
     """
     against = base or ResultSet(label="")
     facts = differences(against.facts, head.facts) if base else ()
     context = _Context(
-        base=against, head=head, rules=rules or (lambda _: policy), history=history or {}, differences=facts
+        base=against,
+        head=head,
+        rules=rules or (lambda _: policy),
+        history=history or {},
+        differences=facts,
+        families=_families(against, head),
     )
-    judged = [_entry(pair, context) for pair in _pairs(against, head)]
-    entries = sorted(_corrected(judged, 1 - policy.confidence), key=_badness)
-    verdict, reason, severity, sentence = overall([(entry.series, entry.judgement) for entry in entries])
-    return Comparison(
+    judged = _corrected([_entry(pair, context) for pair in pairs_of(against, head)], 1 - policy.confidence)
+    note = one_sided([entry.judgement for entry in judged if entry.series.primary])
+    comparison = Comparison(
         base=against.label,
         head=head.label,
-        entries=tuple(entries),
-        verdict=verdict,
-        reason=reason,
-        severity=severity,
-        summary=sentence,
+        entries=tuple(judged),
+        verdict=Verdict.PASS,
+        reason=None,
+        severity=None,
+        summary="",
         differences=facts,
+        notes=(note,) if note else (),
     )
+    return with_quality(comparison, quality) if quality else _summed_up(comparison)
+
+
+def with_quality(comparison: Comparison, limits: QualityLimits) -> Comparison:
+    """The comparison with the absolute limits of its series; one that does not hold fails the whole."""
+
+    def limited(entry: Entry) -> Entry:
+        limit = limits(entry.series)
+        return entry if limit is None else replace(entry, quality=quality_line(entry.head.value, limit))
+
+    return _summed_up(replace(comparison, entries=tuple(limited(entry) for entry in comparison.entries)))
 
 
 def rejudged(comparison: Comparison, judgements: Mapping[SeriesKey, Judgement]) -> Comparison:
     """The comparison with other answers for some of its series, sorted and summed up anew."""
-    entries = sorted(
-        (replace(entry, judgement=judgements.get(entry.series.key, entry.judgement)) for entry in comparison.entries),
-        key=_badness,
+    entries = tuple(
+        replace(entry, judgement=judgements.get(entry.series.key, entry.judgement)) for entry in comparison.entries
     )
+    return _summed_up(replace(comparison, entries=entries))
+
+
+def _summed_up(comparison: Comparison) -> Comparison:
+    """The comparison worst first, with what its entries come to."""
+    entries = sorted(comparison.entries, key=_badness)
     verdict, reason, severity, sentence = overall([(entry.series, entry.judgement) for entry in entries])
+    beyond = [entry for entry in entries if entry.quality and entry.quality.answer is QualityAnswer.FAIL]
+    if beyond:
+        # An absolute limit is no question of noise: nothing lessens it, and nothing measured again settles it.
+        verdict, reason, severity = Verdict.REGRESSED, Reason.QUALITY_LIMIT, Severity.CRITICAL
+        sentence = f"{_beyond(beyond)} {sentence}"
     return replace(
         comparison, entries=tuple(entries), verdict=verdict, reason=reason, severity=severity, summary=sentence
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
-    """One series as the two sides have it; at least one of them does."""
-
-    base: SeriesResult | None
-    head: SeriesResult | None
-    moved: bool = False
-    """The head measured it on another kind of device, so that it is another series."""
-
-
-def _pairs(base: ResultSet, head: ResultSet) -> list[_Pair]:
-    ours, theirs = by_key(base), by_key(head)
-    failed = failures_by_case(head)
-    pairs = [_Pair(base=ours[key], head=theirs[key]) for key in ours.keys() & theirs.keys()]
-    measured = {key.identity for key in theirs}
-    elsewhere = {key.identity: ours[key] for key in sorted(ours.keys() - theirs.keys())}
-    for key in theirs.keys() - ours.keys():
-        other = elsewhere.get(key.identity)
-        pairs.append(_Pair(base=other, head=theirs[key], moved=other is not None))
-    for identity, series in elsewhere.items():
-        if identity in measured:
-            continue
-        if launches := failed.get(identity[:2]):
-            pairs.append(_Pair(base=series, head=replace(series, side=replace(series.side, launches=launches))))
-        elif not head.partial:
-            pairs.append(_Pair(base=series, head=None))
-    known = {identity[:2] for identity in (*measured, *elsewhere)}
-    return pairs + [_Pair(base=None, head=series) for series in _only_failed(head, known)]
-
-
-def _only_failed(results: ResultSet, known: set[tuple[str, str]]) -> list[SeriesResult]:
-    """A series without a metric for each case that neither side has a value of."""
-    launches = failures_by_case(results)
-    cases = {(failure.case_id, failure.mode): failure for failure in results.failures}
-    return [
-        SeriesResult(
-            key=SeriesKey(case_id=failure.case_id, mode=failure.mode, metric="", device=""),
-            suite=failure.suite,
-            benchmark=failure.benchmark,
-            parameters=failure.parameters,
-            unit="",
-            primary=True,
-            side=Side(launches=launches[case], better=Better.LOWER),
-        )
-        for case, failure in cases.items()
-        if case not in known
-    ]
+def _beyond(entries: Sequence[Entry]) -> str:
+    entry = entries[0]
+    assert entry.quality is not None
+    limit, value = entry.quality.limit, entry.quality.value
+    assert value is not None
+    below = limit.minimum is not None and value < limit.minimum
+    bound = f"below {limit.minimum:g}" if below else f"above {limit.maximum:g}"
+    name = f"{entry.series.key.case_id} {entry.series.key.metric}"
+    first = f"{name} is {value:.6g} {entry.series.unit}".rstrip() + f", {bound}"
+    count = f"{len(entries)} value{'' if len(entries) == 1 else 's'} beyond an absolute limit"
+    return f"{count}: {first}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +161,10 @@ class _Context:
     rules: Rules
     history: Mapping[SeriesKey, RunNoise]
     differences: tuple[Difference, ...]
+    families: Mapping[FamilyKey, Family]
 
 
-def _entry(pair: _Pair, context: _Context) -> Entry:
+def _entry(pair: Pair, context: _Context) -> Entry:
     series = pair.head or pair.base
     assert series is not None
     judgement = judge(
@@ -167,6 +173,7 @@ def _entry(pair: _Pair, context: _Context) -> Entry:
         context.rules(series),
         primary=series.primary,
         history=context.history.get(series.key),
+        family=context.families.get(_family_key(series)),
     )
     if pair.moved and judgement.reason is not Reason.CASE_FAILED:
         assert pair.base is not None
@@ -207,17 +214,38 @@ def _corrected(entries: list[Entry], rate: float) -> list[Entry]:
     corrected = list(entries)
     for primary in (True, False):
         places = [
-            (index, entry.judgement.p_value)
+            index
             for index, entry in enumerate(entries)
             if entry.series.primary is primary and entry.judgement.p_value is not None
         ]
-        q_values = benjamini_hochberg([p_value for _, p_value in places])
-        for (index, _), q_value in zip(places, q_values, strict=True):
-            entry = entries[index]
-            if entry.judgement.verdict in {Verdict.REGRESSED, Verdict.IMPROVED} and q_value > rate:
-                judgement = not_significant_among(entry.judgement, q_value, len(places))
-                corrected[index] = replace(entry, judgement=judgement)
+        q_values = by_family(
+            [finding_p_value(entries[index].judgement) for index in places],
+            [(entries[index].series.suite, entries[index].series.benchmark) for index in places],
+            rate,
+        )
+        for index, q_value in zip(places, q_values, strict=True):
+            judgement = replace(entries[index].judgement, q_value=q_value)
+            if judgement.verdict in {Verdict.REGRESSED, Verdict.IMPROVED} and q_value > rate:
+                judgement = not_significant_among(judgement, q_value, len(places))
+            corrected[index] = replace(entries[index], judgement=judgement)
     return corrected
+
+
+def _families(base: ResultSet, head: ResultSet) -> dict[FamilyKey, Family]:
+    """What launches differ by, over the benchmarks that are timed alike on one kind of device."""
+    spreads: dict[FamilyKey, list[tuple[float, float]]] = {}
+    for results in (base, head):
+        for series in results.series:
+            usable = [launch for launch in series.side.launches if launch.outcome == OK and launch.has_level]
+            if len(usable) > 1:
+                spread = spread_of(replace(series.side, launches=tuple(usable)))
+                spreads.setdefault(_family_key(series), []).append(spread)
+    found = {key: family_of(members) for key, members in spreads.items()}
+    return {key: family for key, family in found.items() if family is not None}
+
+
+def _family_key(series: SeriesResult) -> FamilyKey:
+    return series.suite, series.key.mode, series.key.metric, series.key.device
 
 
 _ORDER = {Verdict.REGRESSED: 0, Verdict.INCONCLUSIVE: 1, Verdict.IMPROVED: 2, Verdict.PASS: 3}

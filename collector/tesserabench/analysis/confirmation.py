@@ -91,9 +91,15 @@ def _second_look(
         return Confirmation(answer=Answer.REPRODUCED, judgement=evidence)
     if second.worsening < second.minimum_effect:
         return _gone(first, second)
-    if both.verdict is Verdict.REGRESSED:
+    if both.verdict is Verdict.REGRESSED and _stands_by_itself(second):
         return Confirmation(answer=Answer.REPRODUCED, judgement=both)
     return _open(first, f"The second measurement does not settle it: {second.explanation}")
+
+
+def _stands_by_itself(judgement: Judgement) -> bool:
+    """Whether the interval leaves zero out: launches of a restless session count for nothing beside quiet ones."""
+    low, high = judgement.change_low, judgement.change_high
+    return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def _gone(first: Judgement, second: Judgement) -> Confirmation:

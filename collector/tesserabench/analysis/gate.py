@@ -1,18 +1,23 @@
 """The two-sample gate: did one series get worse by at least the smallest change that matters?
 
-Decided on one number a launch, against a minimum effect rather than against zero, with four answers. Why each of these
-is so, and how often it errs, is in docs/decisions/ (the gate).
+Decided on one number a launch, with four answers. A finding is at least as large as the smallest change that matters,
+and stands clear of the noise: identical code is called different at most once in a hundred comparisons. It is
+*confirmed* when its whole interval lies beyond that smallest change. Why each of these is so, and how often it errs, is
+in docs/decisions/ (the gate).
 """
 
 import math
 from dataclasses import replace
 
 from tesserabench.analysis import wording
-from tesserabench.analysis.effect import Effect, estimate
+from tesserabench.analysis.effect import Effect
+from tesserabench.analysis.families import Family
 from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.judgement import Judgement, answer
-from tesserabench.analysis.launch import THROTTLED, Launch, Side
+from tesserabench.analysis.launch import THROTTLED, Side
+from tesserabench.analysis.modes import Modes
 from tesserabench.analysis.policy import Policy, fraction
+from tesserabench.analysis.sides import estimate, modes_of, moved
 from tesserabench.analysis.student import exceedance, quantile
 from tesserabench.analysis.words import Better, Reason, Verdict
 
@@ -26,6 +31,7 @@ def judge(
     *,
     primary: bool = True,
     history: RunNoise | None = None,
+    family: Family | None = None,
 ) -> Judgement:
     """The gate's answer for one series.
 
@@ -35,25 +41,36 @@ def judge(
         policy: What counts as a change.
         primary: Whether the metric decides; secondary ones have wider limits.
         history: Noise between runs of this series, when its history tells.
+        family: What launches of similar benchmarks differ by in this comparison.
     """
-    minimum = policy.minimum_effect(primary=primary)
     refusal = _refusal(base, head, policy)
     if refusal is not None:
-        reason, explanation, recommendation = refusal
-        return Judgement(
-            verdict=Verdict.INCONCLUSIVE,
-            reason=reason,
-            explanation=explanation,
-            recommendation=recommendation,
-            minimum_effect=minimum,
-        )
+        reason, *sentences = refusal
+        return refused(reason, (sentences[0], sentences[1]), policy, primary=primary)
     assert base is not None
     assert head is not None
     base, head = comparable(base, head)
+    minimum = policy.minimum_effect(primary=primary)
     if _identical(base, head):
         return _identity(minimum)
-    effect = estimate(base, head, policy, history)
-    return _decide(_measured(effect, policy, head.better, minimum), effect, policy, primary=primary)
+    modes = modes_of(base, head, smallest=math.log1p(minimum))
+    if modes is not None:
+        # The noise of the history is mostly that of its modes.
+        base, head, history = moved(base, modes.base_split), moved(head, modes.head_split), None
+    effect = estimate(base, head, policy, history, family)
+    return decide(measured(effect, policy, head.better, minimum), effect, policy, primary=primary, modes=modes)
+
+
+def refused(reason: Reason, sentences: wording.Sentences, policy: Policy, *, primary: bool = True) -> Judgement:
+    """The judgement of a series of which nothing can be said, with why and what to do."""
+    explanation, recommendation = sentences
+    return Judgement(
+        verdict=Verdict.INCONCLUSIVE,
+        reason=reason,
+        explanation=explanation,
+        recommendation=recommendation,
+        minimum_effect=policy.minimum_effect(primary=primary),
+    )
 
 
 def comparable(base: Side, head: Side) -> tuple[Side, Side]:
@@ -90,7 +107,7 @@ def _without_numbers(base: Side, head: Side, policy: Policy) -> _Refusal | None:
     if _identical(base, head):
         return None
     for name, side in (("head", head), ("base", base)):
-        if any(not _has_level(launch) for launch in side.launches):
+        if any(not launch.has_level for launch in side.launches):
             return (Reason.CASE_FAILED, *wording.no_positive_value(name))
         samples = sum(launch.samples for launch in side.launches)
         if samples < policy.minimum_samples:
@@ -102,10 +119,6 @@ def _too_throttled(side: Side, policy: Policy) -> bool:
     throttled = sum(launch.outcome == THROTTLED for launch in side.launches)
     clean = sum(launch.outcome == "ok" for launch in side.launches)
     return throttled > 0 and clean < min(policy.minimum_launches, throttled + clean)
-
-
-def _has_level(launch: Launch) -> bool:
-    return launch.value is not None and math.isfinite(launch.value) and launch.value > 0
 
 
 def _identical(base: Side, head: Side) -> bool:
@@ -124,17 +137,12 @@ def _identity(minimum: float) -> Judgement:
     )
 
 
-def _measured(effect: Effect, policy: Policy, better: Better, minimum: float) -> Judgement:
+def measured(effect: Effect, policy: Policy, better: Better, minimum: float) -> Judgement:
     """The numbers of a judgement, its verdict still open."""
     half_width = effect.half_width(policy.confidence)
     limit = math.log1p(minimum)
     sign = 1.0 if better is Better.LOWER else -1.0
     ends = sorted((sign * (effect.worsening - half_width), sign * (effect.worsening + half_width)))
-    worse = exceedance((effect.worsening - limit) / effect.error, effect.degrees)
-    improved = exceedance((-effect.worsening - limit) / effect.error, effect.degrees)
-    visible = limit + effect.error * (
-        quantile((1 + policy.confidence) / 2, effect.degrees) + quantile(policy.power, effect.degrees)
-    )
     return Judgement(
         verdict=Verdict.INCONCLUSIVE,
         explanation="",
@@ -143,29 +151,80 @@ def _measured(effect: Effect, policy: Policy, better: Better, minimum: float) ->
         change_low=fraction(ends[0]),
         change_high=fraction(ends[1]),
         worsening=fraction(effect.worsening),
-        p_value=min(1.0, 2 * min(worse, improved)),
-        smallest_visible_change=fraction(visible),
+        p_value=min(1.0, 2 * exceedance(abs(effect.worsening) / effect.error, effect.degrees)),
+        confirmed=abs(effect.worsening) - half_width > limit,
+        smallest_visible_change=fraction(_visible(effect, policy, limit)),
+        notes=(wording.runs_assumed(),) if effect.assumed else (),
     )
 
 
-def _decide(measured: Judgement, effect: Effect, policy: Policy, *, primary: bool) -> Judgement:
-    half_width = effect.half_width(policy.confidence)
-    limit = math.log1p(measured.minimum_effect)
+def _reach(effect: Effect, policy: Policy) -> float:
+    """How far from zero a change must be to be none of the noise."""
+    error = policy.false_alarm * effect.error_share
+    return quantile(1 - error / 2, effect.degrees) * effect.error
+
+
+def _visible(effect: Effect, policy: Policy, limit: float) -> float:
+    needed = max(limit, _reach(effect, policy), effect.least)
+    return needed + effect.error * quantile(policy.power, effect.degrees)
+
+
+def decide(
+    measured: Judgement, effect: Effect, policy: Policy, *, primary: bool, modes: Modes | None = None
+) -> Judgement:
+    """The judgement with its verdict.
+
+    A finding is at least as large as matters and stands clear of zero; where noise would hide even a critical change,
+    it must stand clear of the smallest change that matters.
+    """
+    limit, reach = math.log1p(measured.minimum_effect), _reach(effect, policy)
     excluded = math.log1p(policy.excluded_effect(primary=primary))
-    if effect.worsening - half_width > limit:
-        severity = policy.severity(fraction(effect.worsening), primary=primary)
-        sentences = wording.regressed(measured)
-        return answer(measured, Verdict.REGRESSED, sentences, severity=severity)
-    if effect.worsening + half_width < -limit:
+    hidden = math.log1p(policy.hidden_effect(primary=primary))
+    needed = max(limit, reach, effect.least)
+    if reach + effect.error * quantile(policy.power, effect.degrees) > hidden:
+        needed = max(needed, reach + limit)
+    if modes is not None:
+        measured = replace(measured, notes=(*measured.notes, wording.two_modes(modes)))
+        if modes.mix_changed and abs(effect.worsening) < needed:
+            return answer(measured, Verdict.INCONCLUSIVE, wording.mix_changed(modes), reason=Reason.MODE_MIX_CHANGED)
+    if _seen(effect, needed):
+        if effect.worsening > 0:
+            severity = policy.severity(fraction(effect.worsening), primary=primary)
+            return answer(measured, Verdict.REGRESSED, wording.regressed(measured), severity=severity)
         return answer(measured, Verdict.IMPROVED, wording.improved(measured))
-    if effect.worsening < limit and effect.worsening + half_width < excluded:
+    half_width = effect.half_width(policy.confidence)
+    unclear = modes is not None and modes.mix_unclear
+    if abs(effect.worsening) < limit and effect.worsening + half_width < excluded and not unclear:
         return answer(measured, Verdict.PASS, wording.passed(measured))
-    # What would settle it: an interval that ends before the limit it now crosses.
-    room = effect.worsening - limit if effect.worsening >= limit else excluded - effect.worsening
-    launches = effect.launches_to_reach(room, policy.confidence)
+    launches = None if unclear else _launches_to_settle(effect, policy, limit, excluded)
     measured = replace(measured, launches_to_settle=launches)
     sentences = wording.too_noisy(measured, elsewhere=effect.elsewhere)
     return answer(measured, Verdict.INCONCLUSIVE, sentences, reason=Reason.TOO_NOISY)
+
+
+def _launches_to_settle(effect: Effect, policy: Policy, limit: float, excluded: float) -> int | None:
+    """Launches a side that make a finding of what is large enough, or rule a major change out for what is not."""
+    if effect.worsening >= limit:
+        return effect.launches_to_reach(effect.worsening, 1 - policy.false_alarm * effect.error_share)
+    return effect.launches_to_reach(excluded - effect.worsening, policy.confidence)
+
+
+def _seen(effect: Effect, needed: float) -> bool:
+    """Whether the change is that large, and also against the level of the history when the base was off it."""
+    seen = [effect.worsening] if effect.against_level is None else [effect.worsening, effect.against_level]
+    return min(seen) >= needed or max(seen) <= -needed
+
+
+def finding_p_value(judgement: Judgement) -> float:
+    """The p value that a judgement brings to a correction for many comparisons.
+
+    Changes smaller than matters are no findings however sure they are, and must not make room for others: they count
+    as 1, which keeps the rate of false findings among those that are reported.
+    """
+    large = judgement.worsening is not None and (
+        abs(math.log1p(judgement.worsening)) >= math.log1p(judgement.minimum_effect) * (1 - 1e-9)
+    )
+    return judgement.p_value if large and judgement.p_value is not None else 1.0
 
 
 def not_significant_among(judgement: Judgement, q_value: float, compared: int) -> Judgement:

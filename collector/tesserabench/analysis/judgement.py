@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from tesserabench.analysis.looks import LookSeen
-from tesserabench.analysis.words import Reason, Severity, Verdict
+from tesserabench.analysis.words import CauseHint, Reason, Severity, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +23,20 @@ class Judgement:
     worsening: float | None = None
     """How much worse, in either direction of the metric: a time that doubles and a rate that halves are both 1."""
     p_value: float | None = None
-    """Probability of such a difference when the true change is just the smallest that matters."""
+    """Probability of a difference this large, in either direction, between two measurements of the same code."""
+    q_value: float | None = None
+    """The same among as many comparisons: the share of false findings if everything up to here were called one."""
+    confirmed: bool = False
+    """The whole interval lies beyond the smallest change that matters, not the estimate alone."""
     smallest_visible_change: float | None = None
     """Smallest worsening that data like this shows four times in five."""
     launches_to_settle: int | None = None
     looks: tuple[LookSeen, ...] = ()
     """What each look showed, when it was measured more than once."""
+    notes: tuple[str, ...] = ()
+    """What else a reader should know: two modes, noise that had to be assumed, what moved with it. Sentences."""
+    cause_hint: CauseHint | None = None
+    """What the evidence beside the change points at."""
     points_at_host: bool = False
     """Seen on some hosts again and again, and never on others: the machine rather than the code."""
 

@@ -42,13 +42,18 @@ class Launch:
         return self.outcome not in {OK, THROTTLED}
 
     @property
+    def has_level(self) -> bool:
+        """Whether the value has a logarithm."""
+        return self.value is not None and math.isfinite(self.value) and self.value > 0
+
+    @property
     def level(self) -> float:
         """The logarithm of the value.
 
         Raises:
             ValueError: there is no positive finite value.
         """
-        if self.value is None or not math.isfinite(self.value) or self.value <= 0:
+        if self.value is None or not self.has_level:
             raise ValueError(f"a launch's value must be positive and finite to be compared, not {self.value}")
         return math.log(self.value)
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from tesserabench.analysis.words import Severity
 
+_DECISION_SHARE = 0.2
+"""One false finding in a hundred looks, not in twenty: a gate is asked hundreds of times a day."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -16,11 +19,17 @@ class Policy:
     secondary_factor: float = 1.5
     """A secondary metric must change by this many times as much."""
     confidence: float = 0.95
+    """Of the interval that is shown."""
     power: float = 0.80
     """With which probability the smallest visible change is seen."""
     minimum_samples: int = 5
     minimum_launches: int = 3
     """From here on the spread between launches is measured; below, it is assumed."""
+
+    @property
+    def false_alarm(self) -> float:
+        """How often one look at identical code may call it different: a fifth of what the interval shown may miss."""
+        return _DECISION_SHARE * (1 - self.confidence)
 
     def minimum_effect(self, *, primary: bool) -> float:
         """The smallest change that matters."""
@@ -29,6 +38,10 @@ class Policy:
     def excluded_effect(self, *, primary: bool) -> float:
         """The change that a pass must rule out: a major one."""
         return self._scaled(self.major, primary=primary)
+
+    def hidden_effect(self, *, primary: bool) -> float:
+        """Noise that would hide a change of this size, a critical one, is too much for any but the clearest finding."""
+        return self._scaled(self.critical, primary=primary)
 
     def severity(self, worse_by: float, *, primary: bool) -> Severity | None:
         """How bad it is to be worse by this fraction, to a tenth of a per cent; None when it is less than matters.

@@ -1,9 +1,11 @@
 """The sentences of a judgement: each function gives what was found, and what to do next."""
 
+import math
 from collections import Counter
 
 from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.launch import Launch, Side
+from tesserabench.analysis.modes import Modes
 
 Sentences = tuple[str, str]
 
@@ -32,10 +34,12 @@ def _change(judgement: Judgement) -> str:
 
 def regressed(judgement: Judgement) -> Sentences:
     """Worse, surely."""
+    limit = f"the smallest change that matters ({100 * judgement.minimum_effect:g} %)"
     return (
         (
-            f"Worse: {_change(judgement)}, wholly beyond the smallest change that matters "
-            f"({100 * judgement.minimum_effect:g} %)."
+            f"Worse: {_change(judgement)}, wholly beyond {limit}."
+            if judgement.confirmed
+            else f"Worse: {_change(judgement)}; surely worse, and by the estimate more than {limit}."
         ),
         "Look at what changed between the two commits; if the change is wanted, move the baseline to this run.",
     )
@@ -88,6 +92,43 @@ def not_significant(judgement: Judgement, q_value: float, compared: int) -> Sent
             f"expected by chance (adjusted p {q_value:.2g})."
         ),
         "Measure it once more by itself, with more launches.",
+    )
+
+
+def two_modes(modes: Modes) -> str:
+    """That the values are in two clusters, and how many in which."""
+    return (
+        f"Two modes {_unsigned(math.expm1(modes.gap))} apart: the slower or larger one in {modes.base_upper} of "
+        f"{modes.base_count} of the base and {modes.head_upper} of {modes.head_count} of the head. Each is compared "
+        "with itself."
+    )
+
+
+def mix_changed(modes: Modes) -> Sentences:
+    """The modes are where they were, and one of them has become more frequent."""
+    before, after = modes.base_upper / modes.base_count, modes.head_upper / modes.head_count
+    return (
+        (
+            f"The mix of its two modes changed: the upper one, {_unsigned(math.expm1(modes.gap))} above the lower, "
+            f"took {100 * before:.0f} % of the base and {100 * after:.0f} % of the head, and neither of them moved."
+        ),
+        "Find out what picks the mode (alignment, clocks, an autotuner's choice, placement) and pin it; then compare.",
+    )
+
+
+def runs_assumed() -> str:
+    """That there is one run a side and no history."""
+    return "How much runs differ is assumed: there is one run a side, and too little history."
+
+
+def runs_unknown(base: int, head: int, history: int) -> Sentences:
+    """Nothing says how much runs differ."""
+    return (
+        (
+            f"Nobody can tell how much runs differ: {base} of the base, {head} of the new side, {history} older. "
+            "Samples of one run share what made that run fast or slow."
+        ),
+        "Give three runs a side, or five older runs as the history.",
     )
 
 

@@ -45,6 +45,15 @@ class Reason(StrEnum):
     NOT_CONFIRMED = "not_confirmed"
     MISSING = "missing"
     NULL_CONTROL_FAILED = "null_control_failed"
+    MODE_MIX_CHANGED = "mode_mix_changed"
+    QUALITY_LIMIT = "quality_limit"
+
+
+class CauseHint(StrEnum):
+    """What drives a change, as far as the evidence of the two sides alone tells."""
+
+    CODE = "code"
+    ENVIRONMENT = "environment"
 
 
 def worst(severities: list[Severity]) -> Severity | None:

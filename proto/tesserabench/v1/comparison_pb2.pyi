@@ -50,6 +50,10 @@ class _VerdictReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict
     """The head has no such case any more."""
     VERDICT_REASON_NULL_CONTROL_FAILED: _VerdictReason.ValueType  # 10
     """In an interleaved comparison an arm differed from itself, so that nothing is concluded from the two arms."""
+    VERDICT_REASON_MODE_MIX_CHANGED: _VerdictReason.ValueType  # 11
+    """The values come in two modes that did not move, and one of them has become more frequent."""
+    VERDICT_REASON_QUALITY_LIMIT: _VerdictReason.ValueType  # 12
+    """The value is beyond an absolute limit of the policy."""
 
 class VerdictReason(_VerdictReason, metaclass=_VerdictReasonEnumTypeWrapper):
     """Why a comparison came out as it did. Stable words for programs; the sentence beside it is for people."""
@@ -76,6 +80,10 @@ VERDICT_REASON_MISSING: VerdictReason.ValueType  # 9
 """The head has no such case any more."""
 VERDICT_REASON_NULL_CONTROL_FAILED: VerdictReason.ValueType  # 10
 """In an interleaved comparison an arm differed from itself, so that nothing is concluded from the two arms."""
+VERDICT_REASON_MODE_MIX_CHANGED: VerdictReason.ValueType  # 11
+"""The values come in two modes that did not move, and one of them has become more frequent."""
+VERDICT_REASON_QUALITY_LIMIT: VerdictReason.ValueType  # 12
+"""The value is beyond an absolute limit of the policy."""
 Global___VerdictReason: _TypeAlias = VerdictReason  # noqa: Y015
 
 class _CauseKind:
@@ -109,6 +117,34 @@ CAUSE_KIND_ENVIRONMENT: CauseKind.ValueType  # 3
 CAUSE_KIND_UNKNOWN: CauseKind.ValueType  # 4
 """Looked for and not found."""
 Global___CauseKind: _TypeAlias = CauseKind  # noqa: Y015
+
+class _QualityAnswer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QualityAnswerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QualityAnswer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUALITY_ANSWER_UNSPECIFIED: _QualityAnswer.ValueType  # 0
+    """Not told."""
+    QUALITY_ANSWER_PASS: _QualityAnswer.ValueType  # 1
+    """Within the limits."""
+    QUALITY_ANSWER_FAIL: _QualityAnswer.ValueType  # 2
+    """Beyond a limit."""
+    QUALITY_ANSWER_UNKNOWN: _QualityAnswer.ValueType  # 3
+    """There is no value."""
+
+class QualityAnswer(_QualityAnswer, metaclass=_QualityAnswerEnumTypeWrapper):
+    """How a value stands to an absolute limit."""
+
+QUALITY_ANSWER_UNSPECIFIED: QualityAnswer.ValueType  # 0
+"""Not told."""
+QUALITY_ANSWER_PASS: QualityAnswer.ValueType  # 1
+"""Within the limits."""
+QUALITY_ANSWER_FAIL: QualityAnswer.ValueType  # 2
+"""Beyond a limit."""
+QUALITY_ANSWER_UNKNOWN: QualityAnswer.ValueType  # 3
+"""There is no value."""
+Global___QualityAnswer: _TypeAlias = QualityAnswer  # noqa: Y015
 
 @_typing.final
 class ComparisonSide(_message.Message):
@@ -195,6 +231,10 @@ class ComparisonEntry(_message.Message):
     RECOMMENDATION_FIELD_NUMBER: _builtins.int
     REGRESSION_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    Q_VALUE_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
     LOOKS_FIELD_NUMBER: _builtins.int
     mode: _measurement_pb2.TimingMode.ValueType
@@ -216,7 +256,7 @@ class ComparisonEntry(_message.Message):
     change_high: _builtins.float
     """Upper end of the 95 % interval of the change."""
     p_value: _builtins.float
-    """Probability of such a difference without a change of the smallest size that matters."""
+    """Probability of a difference this large, in either direction, between two measurements of the same code."""
     smallest_visible_change: _builtins.float
     """Smallest change that this data could have shown."""
     minimum_effect: _builtins.float
@@ -235,6 +275,10 @@ class ComparisonEntry(_message.Message):
     """Regression that it belongs to: `regressions/{regression}`."""
     cause: Global___CauseKind.ValueType
     """What drives the change."""
+    q_value: _builtins.float
+    """The same among as many comparisons: benchmarks first, then their metrics; a finding is at most 0.05."""
+    confirmed: _builtins.bool
+    """Whether the whole interval lies beyond the smallest change that matters, not the estimate alone."""
     rule: _builtins.str
     """Rule of the policy that its limits come from; empty for what is built in."""
     @_builtins.property
@@ -248,6 +292,14 @@ class ComparisonEntry(_message.Message):
     @_builtins.property
     def head(self) -> Global___ComparisonSide:
         """Judged side."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What else a reader should know, as sentences: two modes, what was assumed, what moved with it."""
+
+    @_builtins.property
+    def quality(self) -> _containers.RepeatedCompositeFieldContainer[Global___QualityLine]:
+        """Absolute limits of the policy, each with whether it holds."""
 
     @_builtins.property
     def looks(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.SeriesLook]:
@@ -278,12 +330,16 @@ class ComparisonEntry(_message.Message):
         recommendation: _builtins.str = ...,
         regression: _builtins.str = ...,
         cause: Global___CauseKind.ValueType = ...,
+        q_value: _builtins.float | None = ...,
+        confirmed: _builtins.bool = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+        quality: _abc.Iterable[Global___QualityLine] | None = ...,
         rule: _builtins.str = ...,
         looks: _abc.Iterable[_run_pb2.SeriesLook] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_p_value", b"_p_value", "_smallest_visible_change", b"_smallest_visible_change", "base", b"base", "case", b"case", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "head", b"head", "p_value", b"p_value", "smallest_visible_change", b"smallest_visible_change"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_p_value", b"_p_value", "_q_value", b"_q_value", "_smallest_visible_change", b"_smallest_visible_change", "base", b"base", "case", b"case", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "head", b"head", "p_value", b"p_value", "q_value", b"q_value", "smallest_visible_change", b"smallest_visible_change"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_p_value", b"_p_value", "_smallest_visible_change", b"_smallest_visible_change", "base", b"base", "better", b"better", "case", b"case", "cause", b"cause", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "device", b"device", "explanation", b"explanation", "head", b"head", "looks", b"looks", "metric", b"metric", "minimum_effect", b"minimum_effect", "mode", b"mode", "p_value", b"p_value", "primary", b"primary", "reason", b"reason", "recommendation", b"recommendation", "regression", b"regression", "rule", b"rule", "severity", b"severity", "smallest_visible_change", b"smallest_visible_change", "unit", b"unit", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_p_value", b"_p_value", "_q_value", b"_q_value", "_smallest_visible_change", b"_smallest_visible_change", "base", b"base", "better", b"better", "case", b"case", "cause", b"cause", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "confirmed", b"confirmed", "device", b"device", "explanation", b"explanation", "head", b"head", "looks", b"looks", "metric", b"metric", "minimum_effect", b"minimum_effect", "mode", b"mode", "notes", b"notes", "p_value", b"p_value", "primary", b"primary", "q_value", b"q_value", "quality", b"quality", "reason", b"reason", "recommendation", b"recommendation", "regression", b"regression", "rule", b"rule", "severity", b"severity", "smallest_visible_change", b"smallest_visible_change", "unit", b"unit", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
     _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
@@ -293,6 +349,8 @@ class ComparisonEntry(_message.Message):
     _WhichOneofArgType__change_low: _TypeAlias = _typing.Literal["_change_low", b"_change_low"]  # noqa: Y015
     _WhichOneofReturnType__p_value: _TypeAlias = _typing.Literal["p_value"]  # noqa: Y015
     _WhichOneofArgType__p_value: _TypeAlias = _typing.Literal["_p_value", b"_p_value"]  # noqa: Y015
+    _WhichOneofReturnType__q_value: _TypeAlias = _typing.Literal["q_value"]  # noqa: Y015
+    _WhichOneofArgType__q_value: _TypeAlias = _typing.Literal["_q_value", b"_q_value"]  # noqa: Y015
     _WhichOneofReturnType__smallest_visible_change: _TypeAlias = _typing.Literal["smallest_visible_change"]  # noqa: Y015
     _WhichOneofArgType__smallest_visible_change: _TypeAlias = _typing.Literal["_smallest_visible_change", b"_smallest_visible_change"]  # noqa: Y015
     @_typing.overload
@@ -304,9 +362,60 @@ class ComparisonEntry(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__p_value) -> _WhichOneofReturnType__p_value | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__q_value) -> _WhichOneofReturnType__q_value | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__smallest_visible_change) -> _WhichOneofReturnType__smallest_visible_change | None: ...
 
 Global___ComparisonEntry: _TypeAlias = ComparisonEntry  # noqa: Y015
+
+@_typing.final
+class QualityLine(_message.Message):
+    """An absolute limit and whether it holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    minimum: _builtins.float
+    """Smallest value allowed, in the unit of the metric."""
+    maximum: _builtins.float
+    """Largest value allowed, in the unit of the metric."""
+    value: _builtins.float
+    """What was measured."""
+    answer: Global___QualityAnswer.ValueType
+    """Whether it holds."""
+    weight: _builtins.float
+    """What it counts in the score."""
+    def __init__(
+        self,
+        *,
+        minimum: _builtins.float | None = ...,
+        maximum: _builtins.float | None = ...,
+        value: _builtins.float | None = ...,
+        answer: Global___QualityAnswer.ValueType = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "_value", b"_value", "maximum", b"maximum", "minimum", b"minimum", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "_value", b"_value", "answer", b"answer", "maximum", b"maximum", "minimum", b"minimum", "value", b"value", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___QualityLine: _TypeAlias = QualityLine  # noqa: Y015
 
 @_typing.final
 class Comparison(_message.Message):
@@ -322,6 +431,8 @@ class Comparison(_message.Message):
     SUMMARY_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    QUALITY_SCORE_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     base: _builtins.str
     """What was asked for as the base."""
@@ -333,6 +444,8 @@ class Comparison(_message.Message):
     """Worst severity."""
     summary: _builtins.str
     """One sentence."""
+    quality_score: _builtins.float
+    """Share of the absolute limits that hold, by weight, 0 to 1; absent without limits, or when nothing is known."""
     policy: _builtins.str
     """Policy that it was judged by: `projects/{project}/policies/{revision}`; empty for what is built in."""
     @_builtins.property
@@ -347,6 +460,10 @@ class Comparison(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was judged."""
 
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a reader should know of the whole, as sentences: for example that nearly everything moved one way."""
+
     def __init__(
         self,
         *,
@@ -358,13 +475,17 @@ class Comparison(_message.Message):
         summary: _builtins.str = ...,
         differences: _abc.Iterable[Global___EnvironmentDifference] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+        quality_score: _builtins.float | None = ...,
         policy: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quality_score", b"_quality_score", "create_time", b"create_time", "quality_score", b"quality_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "create_time", b"create_time", "differences", b"differences", "entries", b"entries", "head", b"head", "policy", b"policy", "severity", b"severity", "summary", b"summary", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality_score", b"_quality_score", "base", b"base", "create_time", b"create_time", "differences", b"differences", "entries", b"entries", "head", b"head", "notes", b"notes", "policy", b"policy", "quality_score", b"quality_score", "severity", b"severity", "summary", b"summary", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__quality_score: _TypeAlias = _typing.Literal["quality_score"]  # noqa: Y015
+    _WhichOneofArgType__quality_score: _TypeAlias = _typing.Literal["_quality_score", b"_quality_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quality_score) -> _WhichOneofReturnType__quality_score | None: ...
 
 Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
 

@@ -125,7 +125,9 @@ def test_history_that_is_noisier_than_the_launches_is_believed() -> None:
 
 def test_launches_that_happen_to_agree_are_not_taken_for_certainty() -> None:
     judgement = judge(side(1.0, 1.0, 1.0), side(1.0202, 1.0202, 1.0202), POLICY)
-    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert (judgement.verdict, judgement.confirmed) == (Verdict.REGRESSED, False)
+    assert judgement.change_low is not None
+    assert judgement.change_low < 0.015
     assert judgement.p_value is not None
     assert 0 < judgement.p_value < 1
 
@@ -221,8 +223,10 @@ def test_every_positive_number_gets_a_coherent_answer(
     assert (judgement.severity is not None) == (judgement.verdict is Verdict.REGRESSED)
     assert (judgement.reason is not None) == (judgement.verdict is Verdict.INCONCLUSIVE)
     if judgement.verdict is Verdict.REGRESSED:
-        assert judgement.p_value < 0.05
-        assert judgement.change_low > judgement.minimum_effect
+        assert judgement.p_value <= POLICY.false_alarm
+        assert judgement.change >= judgement.minimum_effect * (1 - 1e-9)
+        assert judgement.change_low > 0
+        assert judgement.confirmed == (judgement.change_low > judgement.minimum_effect)
 
 
 @given(base=values, head=values)

@@ -70,10 +70,8 @@ def rates(scenario: Scenario, change: float, pairs: int, seed: int = 20240501) -
 def test_identical_code_is_rarely_called_different(scenario: Scenario) -> None:
     pairs = 300
     null = rates(scenario, 0.0, pairs)
-    # Measured: 2.6 % on the busiest machine and at most 0.9 % elsewhere; the rest is chance in 300 pairs.
-    bound = 0.06 if scenario.launch > 0.05 else 0.03
-    assert null[Verdict.REGRESSED] <= bound
-    assert null[Verdict.IMPROVED] <= bound
+    # At most 1 % both ways together; the rest is chance in 300 pairs.
+    assert null[Verdict.REGRESSED] + null[Verdict.IMPROVED] <= 0.025
 
 
 @pytest.mark.parametrize(
@@ -84,7 +82,7 @@ def test_identical_code_is_rarely_called_different(scenario: Scenario) -> None:
         ("controlled GPU, 1 launch", 0.10, 0.97),
         ("GPU, heavy tails, 5 launches", 0.05, 0.95),
         ("quiet CPU, 5 launches", 0.10, 0.97),
-        ("shared CPU, 10 launches", 0.10, 0.80),
+        ("shared CPU, 10 launches", 0.10, 0.60),
     ],
 )
 def test_a_change_of_this_size_is_found(name: str, change: float, least: float) -> None:
@@ -92,9 +90,11 @@ def test_a_change_of_this_size_is_found(name: str, change: float, least: float) 
     assert rates(scenario, change, 200)[Verdict.REGRESSED] >= least
 
 
-def test_a_change_of_just_the_smallest_size_that_matters_is_seldom_called_a_regression() -> None:
-    scenario = SCENARIOS[0]
-    assert rates(scenario, 0.02, 300)[Verdict.REGRESSED] <= 0.05
+def test_a_change_of_just_the_smallest_size_that_matters_is_called_one_half_of_the_time_and_seldom_confirmed() -> None:
+    scenario, generator = SCENARIOS[0], np.random.default_rng(20240501)
+    found = [judge(draw(scenario, generator, 0.0), draw(scenario, generator, 0.02), Policy()) for _ in range(300)]
+    assert 0.3 <= sum(judgement.verdict is Verdict.REGRESSED for judgement in found) / 300 <= 0.7
+    assert sum(judgement.confirmed for judgement in found) / 300 <= 0.05
 
 
 def test_what_cannot_be_told_is_said_to_be_so() -> None:

@@ -3,19 +3,22 @@
 import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
 from sqlalchemy import select
+from support.embedded_collector import running_collector
 from support.judging_services import Stubs
 from support.laboratory import Conditions, Laboratory, Request, at_once
 from support.tbctl import Tbctl, clean_environment
+from support.waiting import wait_until_async
 from tesserabench.collector.core import metrics, policies
 from tesserabench.collector.core.siblings import may_cordon
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.store import comparisons
 from tesserabench.collector.store.tables import Host, Regression
 from tesserabench.collector.work.siblings import SiblingCheck
-from tesserabench.v1.host_service_pb2 import CompareDevicesRequest, DeviceStanding, RankNoiseRequest
+from tesserabench.v1.host_service_pb2 import CompareDevicesRequest, DeviceStanding, GetHostRequest, RankNoiseRequest
 
 HOSTS = tuple(f"node-{number}" for number in range(1, 7))
 SICK = "node-5"
@@ -36,7 +39,6 @@ async def _everywhere(laboratory: Laboratory, slower: float, request: Request | 
         factor = slower if host == SICK else 1 + 0.004 * (place % 3 - 1)
         run_id = await laboratory.ask(request or _request())
         await laboratory.measure(run_id, Conditions(host=host, level=1e6 * factor))
-        await laboratory.judge(run_id)
 
 
 def _check(laboratory: Laboratory) -> SiblingCheck:
@@ -83,6 +85,31 @@ async def test_a_device_behind_its_siblings_is_found_told_and_let_go(
     assert (await check.check()).closed == (DEVICE,)
     (finding,) = await _findings(laboratory)
     assert finding.state == "verified"
+
+
+async def test_a_running_collector_finds_the_device_alerts_and_blames_no_code(
+    laboratory: Laboratory, database_dsn: str, tmp_path: Path
+) -> None:
+    for slower in (1.0, 1.08, 1.08, 1.08):
+        for host in HOSTS:
+            run_id = await laboratory.ask(Request(revision=Revision(branch="main", commit="abcdef1234")))
+            await laboratory.measure(run_id, Conditions(host=host, level=1e6 * (slower if host == SICK else 1.0)))
+    async with running_collector(database_dsn, tmp_path, fleet={"siblings_seconds": 0.2}) as running:
+
+        async def alerted() -> bool:
+            async with httpx.AsyncClient() as client:
+                text = (await client.get(f"{running.web}/metrics")).text
+            return f'tesserabench_slow_device_ratio{{device="devices/{DEVICE}"' in text
+
+        await wait_until_async(alerted, seconds=120, what="the metric that alerts")
+        answer = await running.clients.hosts.CompareDevices(CompareDevicesRequest(), timeout=20)
+        slow = {one.host for one in answer.comparisons if one.standing == DeviceStanding.DEVICE_STANDING_SLOW}
+        sick = await running.clients.hosts.GetHost(GetHostRequest(name=f"hosts/{SICK}"), timeout=20)
+    assert slow == {f"hosts/{SICK}"}
+    assert [finding.summary.startswith(f"Device {DEVICE} on {SICK} is ") for finding in sick.findings] == [True]
+    assert {(row.kind, row.cause) for row in await laboratory.regressions() if row.state == "confirmed"} == {
+        ("slow_device", "host")
+    }
 
 
 async def test_what_a_slow_device_shows_as_worse_is_inconclusive(laboratory: Laboratory) -> None:

@@ -58,7 +58,8 @@ class Readings:
     """By device: id of the project that measured most there."""
     cordons: Mapping[str, Cordon] = field(default_factory=dict)
     """By device: when a policy has it taken out of use, the strictest of its series."""
-    newest_run: int = 0
+    runs: frozenset[int] = frozenset()
+    """What it was read from."""
 
 
 def class_of(series: Series) -> str:
@@ -116,7 +117,7 @@ async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: 
         readings=tuple(readings),
         projects={device: counts.most_common(1)[0][0] for device, counts in projects.items()},
         cordons=await _cordons(session, series, devices_of),
-        newest_run=runs[-1] if runs else 0,
+        runs=frozenset(runs),
     )
 
 

@@ -27,8 +27,8 @@ class SpreadRow:
 async def runs_since(
     session: AsyncSession, *, since: datetime, project: str, suite: str, host: str, most: int
 ) -> list[int]:
-    """Undisturbed runs that ended since then, the youngest `most`; empty names do not filter."""
-    statement = select(Run.id).where(Run.ended_at >= since, *undisturbed())
+    """Undisturbed runs that were asked for since then, the youngest `most`; empty names do not filter."""
+    statement = select(Run.id).where(Run.created_at >= since, *undisturbed())
     if project:
         statement = statement.join(Project, Project.id == Run.project_id).where(Project.name == project)
     if suite:

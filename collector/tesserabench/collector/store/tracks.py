@@ -54,9 +54,12 @@ def device_id(host: str, uuid: str) -> str:
 
 
 def undisturbed() -> tuple[ColumnElement[bool], ...]:
-    """Conditions of runs that show what code and machine do: no drill, duet, second look or pull request."""
+    """Conditions of measured runs that show what code and machine do: no drill, duet, second look or pull request.
+
+    A run that still waits for its verdict is measured, and it is the slow ones that wait.
+    """
     return (
-        Run.state == RunState.FINISHED.value,
+        Run.state.in_((RunState.FINISHED.value, RunState.JUDGING.value)),
         Run.drill.is_(False),
         ~Run.spec.has_key("duet"),
         Run.trigger != TriggerKind.CONFIRMATION.value,
@@ -96,8 +99,8 @@ async def runs_around(
 
 
 async def recent_run_ids(session: AsyncSession, *, since: datetime, most: int) -> list[int]:
-    """Undisturbed runs of every project that ended since then, the youngest when there are too many."""
-    statement = select(Run.id).where(Run.ended_at >= since, *undisturbed()).order_by(Run.id.desc()).limit(most)
+    """Undisturbed runs of every project that were asked for since then, the youngest when there are too many."""
+    statement = select(Run.id).where(Run.created_at >= since, *undisturbed()).order_by(Run.id.desc()).limit(most)
     return sorted(await session.scalars(statement))
 
 

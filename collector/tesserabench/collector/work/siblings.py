@@ -24,7 +24,7 @@ class SiblingCheck:
         self._offload = offload
         self._clock = clock
         self._policy = policy or Policy()
-        self._known_run = 0
+        self._known: frozenset[int] = frozenset()
 
     async def step(self) -> None:
         """Check the fleet and log what it led to.
@@ -47,14 +47,14 @@ class SiblingCheck:
             if not await store.alone(session):
                 # The numbers of this replica would age; those of the one that checks are shown.
                 metrics.DEVICE_DEVIATION.replace({})
-                self._known_run = 0
+                self._known = frozenset()
                 return siblings.Outcome()
             read = await siblings.read(session, now)
-            if read.newest_run == self._known_run:
+            if read.runs <= self._known:
                 return siblings.Outcome()
             found = await self._offload(standings, read.readings)
             outcome = await siblings.apply(session, found, read, self._policy, now)
-        self._known_run = read.newest_run
+        self._known = read.runs
         metrics.DEVICE_DEVIATION.replace(_deviations(found))
         return outcome
 

@@ -6,19 +6,24 @@ nothing else ever moves a limit by itself.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.analysis.compare import Comparison, Entry
+from tesserabench.analysis.compare import Comparison, Entry, Rules
 from tesserabench.analysis.policy import Policy
+from tesserabench.analysis.results import SeriesResult
+from tesserabench.analysis.wording import percent
 from tesserabench.analysis.words import Verdict
-from tesserabench.collector.core.proportions import wilson
+from tesserabench.collector.core.proportions import surely_above, wilson
 from tesserabench.collector.store import false_alarms as store
 
 TOLERATED = 0.01
 """Share of identical code that may be called different."""
+
+FEWEST = 50
+"""Fewer comparisons move no limit: they are of one afternoon."""
 
 WINDOW = timedelta(days=90)
 """Comparisons of identical code that are older say nothing about the hosts of today."""
@@ -95,13 +100,13 @@ def _count(entries: Iterable[Entry]) -> Count:
 def limit_factor(excesses: Sequence[float], comparisons: int) -> float:
     """What the limits must be multiplied by so that so many comparisons would have had no more than tolerated alarms.
 
-    1 when the 95 % interval of the share begins below what is tolerated: then it may be chance. Rounded up to a tenth.
+    1 for too few comparisons, and when it may be chance (exact binomial test, 2.5 %). Rounded up to a tenth.
 
     Args:
         excesses: Of each false alarm, how many times the limit it was.
         comparisons: How many comparisons there were.
     """
-    if comparisons <= 0 or wilson(len(excesses), comparisons)[0] <= TOLERATED:
+    if comparisons < FEWEST or not surely_above(len(excesses), comparisons, TOLERATED):
         return 1.0
     allowed = math.floor(TOLERATED * comparisons)
     decisive = sorted(excesses, reverse=True)[allowed]
@@ -115,6 +120,41 @@ def raised(policy: Policy, factor: float) -> Policy:
         return policy
     minor = policy.minor * factor
     return replace(policy, minor=minor, major=max(policy.major, minor), critical=max(policy.critical, minor))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raised:
+    """Limits of series, raised on the classes of hosts that need it."""
+
+    rules: Rules
+    factors: Mapping[str, float]
+    """By class of hosts."""
+
+    def __call__(self, series: SeriesResult) -> Policy:
+        """The limits of a series."""
+        return raised(self.rules(series), self.factors.get(series.key.device, 1.0))
+
+
+def raised_rules(rules: Rules, known: Sequence[FalseAlarmRate]) -> Rules:
+    """The limits of series, raised where identical code is called different too often."""
+    factors = {rate.host_class: rate.limit_factor for rate in known if rate.limit_factor > 1}
+    return Raised(rules=rules, factors=factors) if factors else rules
+
+
+def told(comparison: Comparison, known: Sequence[FalseAlarmRate]) -> Comparison:
+    """A comparison that says how often the gate errs on its hosts, and where limits were raised for it."""
+    factors = {rate.host_class: rate.limit_factor for rate in known if rate.limit_factor > 1}
+    entries = tuple(_told(entry, factors.get(entry.series.key.device)) for entry in comparison.entries)
+    notes = (*comparison.notes, *(rate.sentence() for rate in known))
+    return replace(comparison, entries=entries, notes=notes)
+
+
+def _told(entry: Entry, factor: float | None) -> Entry:
+    if factor is None:
+        return entry
+    limit = percent(entry.judgement.minimum_effect).lstrip("+")
+    why = f"Changes from {limit} on matter here, {factor:.1f} times the usual: identical code differs too often."
+    return replace(entry, judgement=replace(entry.judgement, explanation=f"{entry.judgement.explanation} {why}"))
 
 
 async def rates(
@@ -146,3 +186,10 @@ async def rates(
             )
         )
     return rates
+
+
+async def on_classes(
+    session: AsyncSession, project: str, host_classes: Sequence[str], now: datetime
+) -> tuple[FalseAlarmRate, ...]:
+    """The rates of a project on these classes of hosts; none of those on which identical code was never compared."""
+    return tuple(await rates(session, project, now, host_classes=host_classes)) if host_classes else ()

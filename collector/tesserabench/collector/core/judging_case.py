@@ -16,7 +16,8 @@ from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
 from tesserabench.analysis.rules.verdicts import Terms
 from tesserabench.analysis.sequential import Look
 from tesserabench.analysis.spending import Spending
-from tesserabench.collector.core import baselines, looked_at, policies, results, slow_heads
+from tesserabench.collector.core import baselines, false_alarms, looked_at, policies, results, slow_heads
+from tesserabench.collector.core.false_alarms import FalseAlarmRate, raised_rules
 from tesserabench.collector.core.looked_at import LookedAt
 from tesserabench.collector.core.references import branch_names, label
 from tesserabench.collector.core.slow_heads import SlowPlaces
@@ -61,6 +62,8 @@ class Case:
     history: Mapping[SeriesKey, RunNoise]
     slow: SlowPlaces = field(default_factory=dict)
     """Where the head was measured on devices that are known to be slow."""
+    false_alarms: tuple[FalseAlarmRate, ...] = ()
+    """How often the gate is wrong about identical code on the head's classes of hosts."""
     no_base_because: str = ""
     second: bool = False
     """The first look has been taken, and looks that follow it were asked for."""
@@ -74,8 +77,8 @@ class Case:
 
     @property
     def rules(self) -> Rules:
-        """The limits of each series."""
-        return self.terms.limits
+        """The limits of each series, raised where identical code is called different too often."""
+        return raised_rules(self.terms.limits, self.false_alarms)
 
     @property
     def looked_at(self) -> LookedAt:
@@ -137,6 +140,7 @@ async def read(session: AsyncSession, run_id: int, policy: Policy, now: datetime
         spending=Spending(error=1 - terms.overall.confidence, looks=1 + gate.further_looks if gate.sequential else 1),
         history=await _noise(session, run, project, [series.key for series in head.series]) if base_run else {},
         slow=await slow_heads.read(session, head, base, base_run, before=before.created_at if before else None),
+        false_alarms=await _false_alarms(session, project, head, now),
         no_base_because=because,
         second=before is not None,
         looks=looks,
@@ -182,6 +186,14 @@ async def _noise(
     """How much runs of unchanged code differ, for the series whose history is long enough."""
     branches = branch_names(baselines.base_branch(run, project), project.default_branch)
     return await results.history(session, run, branches, keys)
+
+
+async def _false_alarms(
+    session: AsyncSession, project: Project, head: ResultSet, now: datetime
+) -> tuple[FalseAlarmRate, ...]:
+    """How often the gate is wrong where the head was measured."""
+    classes = sorted({series.key.device for series in head.series})
+    return await false_alarms.on_classes(session, project.name, classes, now)
 
 
 async def _taken(session: AsyncSession, look: LookRow, measuring: Run, now: datetime) -> TakenLook:

@@ -3,6 +3,7 @@
 import math
 
 Z95 = 1.959963984540054
+_RARE = 0.025
 
 
 def wilson(hits: int, trials: int) -> tuple[float, float]:
@@ -18,3 +19,18 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
     half = Z95 / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
     low = 0.0 if hits == 0 else max(0.0, middle - half)
     return low, 1.0 if hits == trials else min(1.0, middle + half)
+
+
+def surely_above(hits: int, trials: int, share: float) -> bool:
+    """Whether so many hits would be rarer than one in forty if the share were this one: the exact binomial test.
+
+    For few hits it is stricter than the lower end of Wilson's interval, which is too high then.
+    """
+    if hits <= 0 or trials <= 0:
+        return False
+    term = math.exp(trials * math.log1p(-share))
+    fewer = 0.0
+    for count in range(hits):
+        fewer += term
+        term *= (trials - count) / (count + 1) * share / (1 - share)
+    return 1 - fewer < _RARE

@@ -1,6 +1,7 @@
 """`tbctl gate`: a verdict as an exit status."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tesserabench.cli.context import CommandContext
 from tesserabench.cli.errors import EmptyResult, StillPending, UsageProblem
 from tesserabench.cli.exit_codes import Ending, ExitCode
 from tesserabench.cli.following import policy_of
+from tesserabench.cli.gate_lines import answer_lines, load_judge
 from tesserabench.cli.grammar import command
 from tesserabench.cli.judgement import Policy, ending, facts_of_run
 from tesserabench.cli.options import RUN, Texts, policy_options
@@ -29,6 +31,7 @@ _DEFAULT_FAIL_ON = "minor"
     examples=(
         ("tbctl gate --run 42 --fail-on major", "end with 10 when run 42 became slower by 5 % or more"),
         ("tbctl gate --head commit:abc1234 --base branch:main", "judge what was measured already"),
+        ("tbctl gate --json-lines < pairs.jsonl", "for programs: each line of stdin is a pair, and gets a verdict"),
     ),
 )
 @click.option("--run", type=RUN, metavar="RUN", help="Judge this run against its own baseline.")
@@ -37,12 +40,25 @@ _DEFAULT_FAIL_ON = "minor"
 @click.option("--suite", default="", metavar="NAME", help="Only this suite. Default: the head's.")
 @policy_options
 @click.option("--allow-empty", is_flag=True, help="Nothing to judge is no error.")
-def gate_command(context: CommandContext, **values: Any) -> Ending:
-    """Judge a finished run, or what was measured for a commit or branch. --fail-on is minor unless told otherwise."""
+@click.option("--json-lines", is_flag=True, help="Judge pairs of samples from stdin, a line each, without a collector.")
+def gate_command(context: CommandContext, **values: Any) -> Ending | None:
+    """Judge a finished run, or what was measured for a commit or branch. --fail-on is minor unless told otherwise.
+
+    With --json-lines every line of stdin is {"base": RUNS, "new": RUNS, "meta": {"lower_is_better": true, "history":
+    RUNS}}, where RUNS is a list of runs (processes, nights) and a run a list of samples. It is answered at once by a
+    line with the verdict: regression, improvement, no_change or inconclusive, with the change, its interval and the
+    reason. Runs are what is compared: with one run a side, give five older ones as the history. A line that cannot be
+    read is answered by {"error": ...}.
+    """
     typed = Texts(values=values)
     run, head = typed.text("run"), typed.text("head")
+    if typed.flag("json_lines"):
+        if run or head or typed.text("base"):
+            raise UsageProblem("--json-lines reads pairs from stdin; leave --run, --head and --base out")
+        answer_lines(load_judge(), sys.stdin, sys.stdout)
+        return None
     if bool(run) == bool(head):
-        raise UsageProblem("gate wants one of --run RUN and --head REF")
+        raise UsageProblem("gate wants one of --run RUN and --head REF, or --json-lines")
     policy = policy_of(typed, context.settings, default=_DEFAULT_FAIL_ON)
     return _gate_run(context, run, typed, policy) if run else _gate_head(context, head, typed, policy)
 

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
@@ -234,16 +233,16 @@ async def _write(
         if series_writing.has_moved(prepared.watch, found) or (prepared.task.tail is None and prepared.watch.points)
     ]
     places = await series_writing.write_changes(session, moved, now)
-    rows = [
-        _row(prepared, found, places.get((prepared.watch.series_id, prepared.watch.line)), now)
+    states = [
+        _state(prepared, found, places.get((prepared.watch.series_id, prepared.watch.line)))
         for prepared, found in zip(block, detected, strict=True)
     ]
-    await store.save_watches(session, rows)
+    await store.save_watches(session, states, now)
     subjects = [series_creep.Subject(prepared.series, prepared.watch.line, prepared.policy) for prepared in block]
     return len(moved) + await series_creep.look(session, subjects, now)
 
 
-def _row(prepared: _Prepared, found: Detected, runs: Mapping[int, int] | None, now: datetime) -> dict[str, Any]:
+def _state(prepared: _Prepared, found: Detected, runs: Mapping[int, int] | None) -> store.WatchState:
     watch, new, task = prepared.watch, prepared.new, prepared.task
     if runs is None and task.tail is None and new:
         runs = {0: new[0].run_id}
@@ -251,21 +250,20 @@ def _row(prepared: _Prepared, found: Detected, runs: Mapping[int, int] | None, n
     times = [moment for moment in (before, *(point.at for point in new)) if moment is not None]
     spacings = [(after - earlier).total_seconds() for earlier, after in itertools.pairwise(times)]
     newest = found.levels[-1] if found.levels else None
-    return {
-        "series_id": watch.series_id,
-        "line": watch.line,
-        "points": found.points,
-        "last_run_id": new[-1].run_id if new else watch.last_run_id,
-        "last_at": new[-1].at if new else watch.last_at,
-        "spacings": [*(() if task.tail is None else watch.spacings), *spacings][-_KEPT_SPACINGS:],
-        "tail": found.tail,
-        "edition": edition(task.smallest_change),
-        "segments": series_writing.segments_json(watch, found, runs),
-        "known": watch.known if runs is None else series_writing.marks_json(found),
-        "host_offsets": dict(found.host_offsets),
-        "level": newest.level if newest else None,
-        "noise_spread": newest.spread if newest else None,
-        "noise": newest.noise if newest else "",
-        "state": SeriesState.ACTIVE.value,
-        "updated_at": now,
-    }
+    return store.WatchState(
+        series_id=watch.series_id,
+        line=watch.line,
+        points=found.points,
+        last_run_id=new[-1].run_id if new else watch.last_run_id,
+        last_at=new[-1].at if new else watch.last_at,
+        spacings=[*(() if task.tail is None else watch.spacings), *spacings][-_KEPT_SPACINGS:],
+        tail=found.tail,
+        edition=edition(task.smallest_change),
+        segments=series_writing.segments_json(watch, found, runs),
+        known=watch.known if runs is None else series_writing.marks_json(found),
+        host_offsets=dict(found.host_offsets),
+        level=newest.level if newest else None,
+        noise_spread=newest.spread if newest else None,
+        noise=newest.noise if newest else "",
+        state=SeriesState.ACTIVE.value,
+    )

@@ -1,12 +1,26 @@
 """Histories of series: runs that wait to be taken into them, their points, and the watch over each series."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, func, literal, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+from sqlalchemy import (
+    BigInteger,
+    TableValuedAlias,
+    Text,
+    and_,
+    cast,
+    column,
+    delete,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.history_tables import HistoryDue, HistoryPoint, SeriesWatch
 from tesserabench.collector.store.tables import Attempt, Host, Measurement, Project, Run, Series, Trial
@@ -15,8 +29,8 @@ from tesserabench.collector.store.words import IdenticalRun, Outcome, RunState, 
 SeriesLine = tuple[int, str]
 """Id of a series and the line (branch) that is followed."""
 
-_MOST_ROWS = 2_000
-"""Rows of one statement: PostgreSQL takes 65 535 parameters."""
+_HOSTS = "\x1f"
+"""Between hosts while they are sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,43 +181,47 @@ async def measured(session: AsyncSession, run_ids: Collection[int]) -> dict[int,
     return found
 
 
+_PUT_POINTS = text(
+    """
+    INSERT INTO history_point AS old
+      (series_id, line, run_id, at, value, launches, spread, hosts, comparability, fingerprint, flagged)
+    SELECT series_id, :line, :run_id, :at, value, launches, spread, string_to_array(hosts, chr(31)), comparability,
+      fingerprint, flagged
+    FROM unnest(
+      CAST(:series_id AS bigint[]), CAST(:value AS float8[]), CAST(:launches AS smallint[]), CAST(:spread AS float8[]),
+      CAST(:hosts AS text[]), CAST(:comparability AS text[]), CAST(:fingerprint AS text[]), CAST(:flagged AS boolean[])
+    ) AS new (series_id, value, launches, spread, hosts, comparability, fingerprint, flagged)
+    ON CONFLICT (series_id, line, run_id) DO UPDATE SET
+      at = excluded.at, value = excluded.value, launches = excluded.launches, spread = excluded.spread,
+      hosts = excluded.hosts, comparability = excluded.comparability, fingerprint = excluded.fingerprint,
+      flagged = excluded.flagged
+    WHERE (old.value, old.hosts, old.flagged) IS DISTINCT FROM (excluded.value, excluded.hosts, excluded.flagged)
+    RETURNING series_id
+    """
+)
+"""Arrays rather than rows of parameters: one statement for any number of points, which is not compiled each time."""
+
+
 async def put_points(
     session: AsyncSession, run: Run, line: str, points: Sequence[RunPoint], flagged: Collection[int]
 ) -> set[int]:
     """Store what a run gave, in place of what was there; gives the series whose point is new or another one."""
-    changed: set[int] = set()
-    for start in range(0, len(points), _MOST_ROWS):
-        rows = [
-            {
-                "series_id": point.series_id,
-                "line": line,
-                "run_id": run.id,
-                "at": run.created_at,
-                "value": point.value,
-                "launches": point.launches,
-                "spread": point.spread,
-                "hosts": list(point.hosts),
-                "comparability": point.comparability,
-                "fingerprint": point.fingerprint,
-                "flagged": point.series_id in flagged,
-            }
-            for point in points[start : start + _MOST_ROWS]
-        ]
-        statement = insert(HistoryPoint).values(rows)
-        new = statement.excluded
-        written = await session.scalars(
-            statement.on_conflict_do_update(
-                index_elements=["series_id", "line", "run_id"],
-                set_={name: new[name] for name in rows[0] if name not in {"series_id", "line", "run_id"}},
-                where=or_(
-                    HistoryPoint.value != new.value,
-                    HistoryPoint.hosts != new.hosts,
-                    HistoryPoint.flagged != new.flagged,
-                ),
-            ).returning(HistoryPoint.series_id)
-        )
-        changed.update(written)
-    return changed
+    if not points:
+        return set()
+    values = {
+        "line": line,
+        "run_id": run.id,
+        "at": run.created_at,
+        "series_id": [point.series_id for point in points],
+        "value": [point.value for point in points],
+        "launches": [point.launches for point in points],
+        "spread": [point.spread for point in points],
+        "hosts": [_HOSTS.join(point.hosts) for point in points],
+        "comparability": [point.comparability for point in points],
+        "fingerprint": [point.fingerprint for point in points],
+        "flagged": [point.series_id in flagged for point in points],
+    }
+    return set((await session.execute(_PUT_POINTS, values)).scalars())
 
 
 async def drop_points(session: AsyncSession, run_id: int, line: str, keep: Collection[int]) -> set[SeriesLine]:
@@ -217,25 +235,22 @@ async def drop_points(session: AsyncSession, run_id: int, line: str, keep: Colle
 async def points_of(session: AsyncSession, keys: Collection[SeriesLine]) -> dict[SeriesLine, list[Point]]:
     """Every point of these series, oldest run first."""
     found: dict[SeriesLine, list[Point]] = {key: [] for key in keys}
-    for part in _parts(sorted(keys)):
-        statement = (
-            select(
-                HistoryPoint.series_id,
-                HistoryPoint.line,
-                HistoryPoint.run_id,
-                HistoryPoint.at,
-                HistoryPoint.value,
-                HistoryPoint.hosts,
-            )
-            .where(tuple_(HistoryPoint.series_id, HistoryPoint.line).in_(part))
-            .order_by(HistoryPoint.series_id, HistoryPoint.line, HistoryPoint.run_id)
+    wanted = among(keys)
+    statement = (
+        select(
+            HistoryPoint.series_id,
+            HistoryPoint.line,
+            HistoryPoint.run_id,
+            HistoryPoint.at,
+            HistoryPoint.value,
+            HistoryPoint.hosts,
         )
-        for row in await session.execute(statement):
-            found[row[0], row[1]].append(Point(row[2], row[3], row[4], tuple(row[5])))
+        .join(wanted, and_(HistoryPoint.series_id == wanted.c.series_id, HistoryPoint.line == wanted.c.line))
+        .order_by(HistoryPoint.series_id, HistoryPoint.line, HistoryPoint.run_id)
+    )
+    for row in await session.execute(statement):
+        found[row[0], row[1]].append(Point(row[2], row[3], row[4], tuple(row[5])))
     return found
-
-
-WatchRow = Row[SeriesWatch, Series]
 
 
 async def lock_watches(session: AsyncSession, keys: Collection[SeriesLine]) -> list[tuple[SeriesWatch, Series]]:
@@ -243,20 +258,18 @@ async def lock_watches(session: AsyncSession, keys: Collection[SeriesLine]) -> l
 
     Always in one order, so that two replicas do not wait for each other.
     """
-    rows: list[tuple[SeriesWatch, Series]] = []
-    for part in _parts(sorted(keys)):
-        new = [{"series_id": series_id, "line": line} for series_id, line in part]
-        await session.execute(insert(SeriesWatch).values(new).on_conflict_do_nothing())
-        statement = (
-            select(SeriesWatch, Series)
-            .join(Series, Series.id == SeriesWatch.series_id)
-            .where(tuple_(SeriesWatch.series_id, SeriesWatch.line).in_(part))
-            .order_by(SeriesWatch.series_id, SeriesWatch.line)
-            .with_for_update(of=SeriesWatch)
-            .execution_options(populate_existing=True)
-        )
-        rows += [(row[0], row[1]) for row in await session.execute(statement)]
-    return rows
+    wanted = among(keys)
+    new = select(wanted.c.series_id, wanted.c.line)
+    await session.execute(insert(SeriesWatch).from_select(["series_id", "line"], new).on_conflict_do_nothing())
+    statement = (
+        select(SeriesWatch, Series)
+        .join(wanted, and_(SeriesWatch.series_id == wanted.c.series_id, SeriesWatch.line == wanted.c.line))
+        .join(Series, Series.id == SeriesWatch.series_id)
+        .order_by(SeriesWatch.series_id, SeriesWatch.line)
+        .with_for_update(of=SeriesWatch)
+        .execution_options(populate_existing=True)
+    )
+    return [(row[0], row[1]) for row in await session.execute(statement)]
 
 
 async def watches(session: AsyncSession, line: str, series_ids: Collection[int]) -> dict[int, SeriesWatch]:
@@ -266,18 +279,61 @@ async def watches(session: AsyncSession, line: str, series_ids: Collection[int])
     return {row.series_id: row for row in found}
 
 
-async def save_watches(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write states of watches; each row holds every column."""
-    if rows:
-        key = and_(SeriesWatch.series_id == bindparam("b_series_id"), SeriesWatch.line == bindparam("b_line"))
-        columns: dict[str, Any] = {
-            name: bindparam(f"b_{name}", type_=getattr(SeriesWatch, name).type)
-            for name in rows[0]
-            if name not in {"series_id", "line"}
-        }
-        values = [{f"b_{name}": value for name, value in row.items()} for row in rows]
-        # On the connection: the session would look for the rows by their primary key among its own.
-        await (await session.connection()).execute(update(SeriesWatch).where(key).values(columns), values)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchState:
+    """What a watch knows after its last point."""
+
+    series_id: int
+    line: str
+    points: int
+    last_run_id: int | None
+    last_at: datetime | None
+    spacings: Sequence[float]
+    tail: bytes
+    edition: str
+    segments: Sequence[Mapping[str, Any]]
+    known: Sequence[Mapping[str, Any]]
+    host_offsets: Mapping[str, float]
+    level: float | None
+    noise_spread: float | None
+    noise: str
+    state: str
+
+
+_SAVE_WATCHES = text(
+    """
+    UPDATE series_watch AS old SET
+      points = new.points, last_run_id = new.last_run_id, last_at = new.last_at,
+      spacings = CAST(string_to_array(new.spacings, ' ') AS real[]), tail = new.tail, edition = new.edition,
+      segments = CAST(new.segments AS jsonb), known = CAST(new.known AS jsonb),
+      host_offsets = CAST(new.host_offsets AS jsonb), level = new.level, noise_spread = new.noise_spread,
+      noise = new.noise, state = new.state, updated_at = :now
+    FROM unnest(
+      CAST(:series_id AS bigint[]), CAST(:line AS text[]), CAST(:points AS bigint[]), CAST(:last_run_id AS bigint[]),
+      CAST(:last_at AS timestamptz[]), CAST(:spacings AS text[]), CAST(:tail AS bytea[]), CAST(:edition AS text[]),
+      CAST(:segments AS text[]), CAST(:known AS text[]), CAST(:host_offsets AS text[]), CAST(:level AS float8[]),
+      CAST(:noise_spread AS float8[]), CAST(:noise AS text[]), CAST(:state AS text[])
+    ) AS new (series_id, line, points, last_run_id, last_at, spacings, tail, edition, segments, known, host_offsets,
+      level, noise_spread, noise, state)
+    WHERE old.series_id = new.series_id AND old.line = new.line
+    """
+)
+_AS_JSON = frozenset({"segments", "known", "host_offsets"})
+
+
+async def save_watches(session: AsyncSession, states: Sequence[WatchState], now: datetime) -> None:
+    """Write states of watches that are locked, all in one statement."""
+    if not states:
+        return
+    values: dict[str, Any] = {"now": now}
+    for item in fields(WatchState):
+        column_of: list[Any] = [getattr(state, item.name) for state in states]
+        if item.name in _AS_JSON:
+            column_of = [json.dumps(value) for value in column_of]
+        elif item.name == "spacings":
+            column_of = [" ".join(f"{seconds:.6g}" for seconds in value) for value in column_of]
+        values[item.name] = column_of
+    await session.execute(_SAVE_WATCHES, values)
 
 
 async def keys_after(
@@ -295,6 +351,10 @@ async def keys_after(
     return [(row[0], row[1]) for row in await session.execute(statement.limit(limit))]
 
 
-def _parts(keys: Sequence[SeriesLine]) -> Iterable[Sequence[SeriesLine]]:
-    for start in range(0, len(keys), _MOST_ROWS):
-        yield keys[start : start + _MOST_ROWS]
+def among(keys: Collection[SeriesLine]) -> TableValuedAlias:
+    """Series and lines as a table to join with: one statement for any number of them, compiled once."""
+    ordered = sorted(keys)
+    ids = cast(literal([key[0] for key in ordered], ARRAY(BigInteger)), ARRAY(BigInteger))
+    lines = cast(literal([key[1] for key in ordered], ARRAY(Text)), ARRAY(Text))
+    told = func.unnest(ids, lines).table_valued(column("series_id", BigInteger), column("line", Text), name="wanted")
+    return told.render_derived()

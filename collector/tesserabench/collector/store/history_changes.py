@@ -4,10 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, func, select, tuple_
+from sqlalchemy import Row, and_, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.store.history import SeriesLine
+from tesserabench.collector.store.history import SeriesLine, among
 from tesserabench.collector.store.history_tables import AcceptedLevel, ChangePoint, FrozenReference, HistoryPoint
 from tesserabench.collector.store.tables import Baseline, Regression
 
@@ -15,9 +15,10 @@ from tesserabench.collector.store.tables import Baseline, Regression
 async def changes_of(session: AsyncSession, keys: Collection[SeriesLine]) -> dict[SeriesLine, list[ChangePoint]]:
     """Every change of these series, in the order of their runs."""
     found: dict[SeriesLine, list[ChangePoint]] = {key: [] for key in keys}
+    wanted = among(keys)
     statement = (
         select(ChangePoint)
-        .where(tuple_(ChangePoint.series_id, ChangePoint.line).in_(list(keys)))
+        .join(wanted, and_(ChangePoint.series_id == wanted.c.series_id, ChangePoint.line == wanted.c.line))
         .order_by(ChangePoint.series_id, ChangePoint.line, ChangePoint.run_id)
     )
     for row in await session.scalars(statement):
@@ -130,10 +131,12 @@ async def references_of(
 ) -> dict[SeriesLine, list[tuple[FrozenReference, Baseline]]]:
     """The references of these series with their baselines, oldest first; those of moved baselines left out."""
     found: dict[SeriesLine, list[tuple[FrozenReference, Baseline]]] = {}
+    wanted = among(keys)
+    here = and_(FrozenReference.series_id == wanted.c.series_id, FrozenReference.line == wanted.c.line)
     statement = (
         select(FrozenReference, Baseline)
+        .join(wanted, here)
         .join(Baseline, and_(Baseline.id == FrozenReference.baseline_id, Baseline.run_id == FrozenReference.run_id))
-        .where(tuple_(FrozenReference.series_id, FrozenReference.line).in_(list(keys)))
         .order_by(FrozenReference.run_id)
     )
     for row in await session.execute(statement):

@@ -221,7 +221,8 @@ class Laboratory:
         result = CaseResult(**common, case_id=case, benchmark=benchmark, mode="cold", reason=reason, detail=detail)
         if outcome != Outcome.OK:
             return [result]
-        step = 1 + under.noise * STEPS[trial % len(STEPS)]
+        # Arm A is undisturbed, or both would be disturbed alike and differ by nothing at all.
+        step = 1.0 if arm == "a" else 1 + under.noise * STEPS[trial % len(STEPS)]
         drill = 1.0 if arm == "a" else spec.drill.get(benchmark, 1.0)
         value = under.level * under.factors.get(case, 1.0) * drill * step
         return [result, _time(common, ids[case], value), _rate(common, ids["rate/" + case], value)]

@@ -12,14 +12,15 @@ from enum import StrEnum
 
 from tesserabench.analysis import look_wording as wording
 from tesserabench.analysis.confirmation import Answer, Confirmation, unconfirmed
-from tesserabench.analysis.false_discovery import benjamini_hochberg
-from tesserabench.analysis.gate import judge, not_significant_among
+from tesserabench.analysis.false_discovery import by_family
+from tesserabench.analysis.gate import comparable, decide, finding_p_value, judge, measured, not_significant_among
 from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.judgement import Judgement, answer
 from tesserabench.analysis.launch import Launch, Side
 from tesserabench.analysis.looks import LookSeen
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult, by_key, failures_by_case
+from tesserabench.analysis.sessions import estimate
 from tesserabench.analysis.spending import Spending
 from tesserabench.analysis.words import Reason, Verdict
 
@@ -101,11 +102,12 @@ def may_be_settled(judgement: Judgement, *, base_too: bool = False) -> bool:
         return False
     if base_too or judgement.reason is not Reason.TOO_NOISY:
         return True
+    # A change that would count if it were the only one may be shown to be more than one among many.
     return judgement.launches_to_settle is not None or _stands_out(judgement)
 
 
 def _stands_out(judgement: Judgement) -> bool:
-    """Whether the change would count if it were the only one: more of the same may make it one among many."""
+    """Whether the interval leaves zero out: noise alone does not explain it."""
     low, high = judgement.change_low, judgement.change_high
     return low is not None and high is not None and (low > 0 or high < 0)
 
@@ -118,8 +120,9 @@ def review(matter: Matter) -> dict[SeriesKey, Reviewed]:
         key: _Series(matter=matter, base=ours[key], head=theirs[key])
         for key in sorted(asked & ours.keys() & theirs.keys() & matter.first.keys())
     }
-    together = _corrected(matter, {key: item.together() for key, item in series.items()})
-    return {key: _reviewed(together[key], item.shown(), item.head.hosts) for key, item in series.items()}
+    shown = {key: item.shown() for key, item in series.items()}
+    together = _corrected(matter, {key: item.together(shown[key]) for key, item in series.items()})
+    return {key: _reviewed(together[key], shown[key], item.head.hosts) for key, item in series.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,37 +163,56 @@ class _Series:
         seen = replace(_seen(alone, look.number, look.head, head), interleaved=look.interleaved)
         return _Shown(look=seen, alone=alone)
 
-    def together(self) -> Judgement:
-        """The judgement on the launches of all looks, place by place; a look that failed takes nothing from it."""
+    def together(self, shown: Sequence[_Shown]) -> Judgement:
+        """The judgement on the launches of every look that gave something, session by session at each place."""
+        usable = {item.look.number for item in shown if item.alone.worsening is not None}
+        if usable == {1}:
+            return shown[0].alone
+        base, head = self._launches(usable)
+        kept = comparable(replace(self.base.side, launches=base), replace(self.head.side, launches=head))
+        policy = self._policy(max(item.look.number for item in shown))
+        effect = estimate(*kept, policy, self.matter.history.get(self._key))
+        minimum = policy.minimum_effect(primary=self.head.primary)
+        numbers = measured(effect, policy, self.head.side.better, minimum)
+        return self._scaled(decide(numbers, effect, policy, primary=self.head.primary), policy)
+
+    def _launches(self, usable: set[int]) -> tuple[tuple[Launch, ...], tuple[Launch, ...]]:
+        """The launches of both sides in these looks; a run that several looks are compared with counts once."""
         matter = self.matter
-        base, head = _of(self.base.side, matter.base.run), _of(self.head.side, matter.head.run)
+        base = _of(self.base.side, matter.base.run)
+        head = _of(self.head.side, matter.head.run) if 1 in usable else ()
         known = {matter.base.run}
         for look in self._looks():
             found = by_key(look.head).get(self._key)
-            if found is None or not any(launch.outcome == "ok" for launch in found.side.launches):
+            if look.number not in usable or found is None:
                 continue
             head += _of(found.side, look.head.run, _place(look))
             if look.base.run not in known or look.interleaved:
                 known.add(look.base.run)
                 base += _of(self._base_of(look), look.base.run, _place(look))
-        last = max(look.number for look in self._looks())
-        return self._judge(
-            replace(self.base.side, launches=base), replace(self.head.side, launches=head), level_of=last
-        )
+        return base, head
 
     def _base_of(self, look: Look) -> Side:
         found = by_key(look.base).get(self._key)
         return found.side if found else replace(self.base.side, launches=())
 
     def _judge(self, base: Side, head: Side | None, *, level_of: int) -> Judgement:
+        policy = self._policy(level_of)
+        history = self.matter.history.get(self._key)
+        return self._scaled(judge(base, head, policy, primary=self.head.primary, history=history), policy)
+
+    def _policy(self, number: int) -> Policy:
+        """The limits at the error that a look may spend."""
         spending = self.matter.spending
-        level = spending.level(min(level_of, spending.looks))
-        policy = replace(self.matter.policies[self._key], confidence=1 - level)
-        judged = judge(base, head, policy, primary=self.head.primary, history=self.matter.history.get(self._key))
-        if judged.p_value is None:
-            return judged
-        # Of a look that may spend only part of the error: below the whole error where the look finds something.
-        return replace(judged, p_value=min(1.0, judged.p_value * spending.error / level))
+        level = spending.level(min(number, spending.looks))
+        return replace(self.matter.policies[self._key], confidence=1 - level)
+
+    def _scaled(self, judgement: Judgement, policy: Policy) -> Judgement:
+        """With the p value of the whole procedure: below its error where the look finds something at its own."""
+        if judgement.p_value is None:
+            return judgement
+        share = self.matter.spending.error / (1 - policy.confidence)
+        return replace(judgement, p_value=min(1.0, judgement.p_value * share))
 
 
 def _side(results: ResultSet, like: SeriesResult) -> Side | None:
@@ -239,9 +261,15 @@ def _corrected(matter: Matter, together: Mapping[SeriesKey, Judgement]) -> dict[
             for key, judgement in everything.items()
             if key in series and series[key].primary is primary and judgement.p_value is not None
         ]
-        q_values = benjamini_hochberg([everything[key].p_value or 0.0 for key in keys])
+        q_values = by_family(
+            [finding_p_value(everything[key]) for key in keys],
+            [(series[key].suite, series[key].benchmark) for key in keys],
+            matter.spending.error,
+        )
         for key, q_value in zip(keys, q_values, strict=True):
             found = together.get(key)
+            if found is not None:
+                found = corrected[key] = replace(found, q_value=q_value)
             if found and found.verdict in {Verdict.REGRESSED, Verdict.IMPROVED} and q_value > matter.spending.error:
                 corrected[key] = not_significant_among(found, q_value, len(keys))
     return corrected
@@ -271,7 +299,7 @@ def _suspected(first: Judgement, both: Judgement, again: Sequence[_Shown], at_fi
     last = again[-1]
     if not last.look.shows:
         return Reviewed(standing=Standing.NOT_REPRODUCED, judgement=_gone(first, both, last.look, ""))
-    if both.verdict is Verdict.REGRESSED:
+    if both.verdict is Verdict.REGRESSED and _stands_out(last.alone):
         return Reviewed(standing=Standing.REPRODUCED, judgement=_told(both))
     why = f"Looking again does not settle it: {last.alone.explanation}"
     return Reviewed(standing=Standing.OPEN, judgement=_still_open(first, both, why))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.laboratory import FINISHED, JUDGING, Conditions, Laboratory, Request, at_once
 from tesserabench.collector.core import judging, runs
-from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
+from tesserabench.collector.core.spec import DuetSpec, GateSpec, Revision, RunSpec
 from tesserabench.collector.store import comparisons
 from tesserabench.collector.store import looks as look_store
 from tesserabench.collector.store.look_tables import Look
@@ -232,7 +232,7 @@ async def test_a_collector_that_dies_at_any_step_goes_on(laboratory: Laboratory)
     assert [look.number for look, _ in await looks_of(laboratory, run_id)] == [2]
     child = await laboratory.confirmation(run_id)
     assert child is not None
-    await laboratory.measure(child.id, Conditions(factors={GEMM: 1.03}, noise=40))
+    await laboratory.measure(child.id, Conditions(failures={GEMM: ("device_error", "signal 11")}))
     await half()
     assert [look.number for look, _ in await looks_of(laboratory, run_id)] == [2, 3]
     child = await laboratory.confirmation(run_id)
@@ -266,3 +266,39 @@ async def test_what_only_looking_again_shows_becomes_a_regression(laboratory: La
     assert (run.verdict, run.severity) == ("regressed", "critical")
     (regression,) = await laboratory.regressions()
     assert (regression.state, regression.run_id) == ("confirmed", run_id)
+
+
+def two_arms(**gate: Any) -> Request:
+    spec = RunSpec(
+        suite="core", trials=5, device="simulated", include=(r"^gemm",), drill={"gemm": 1.03}, duet=DuetSpec()
+    )
+    return Request(gate=GateSpec(**gate), spec=spec)
+
+
+async def test_two_arms_get_more_workers_until_they_tell(laboratory: Laboratory) -> None:
+    restless = Conditions(noise=40)
+    once = await laboratory.run(two_arms(), restless)
+    assert (await laboratory.get(once)).verdict == "inconclusive"
+    run_id = await laboratory.run(two_arms(looks=2), restless)
+    run = await laboratory.get(run_id)
+    assert (run.state, run.reason) == (JUDGING, "measuring 1 undecided result again")
+    ((asked, measuring),) = await looks_of(laboratory, run_id)
+    spec = RunSpec.from_json(measuring.spec)
+    assert (asked.interleaved, spec.duet, spec.include) == (True, DuetSpec(), (r"^gemm\[n=512\]$",))
+    assert asked.launches >= 5
+    await look(laboratory, run_id, Conditions())
+    run = await laboratory.get(run_id)
+    assert (run.state, run.verdict) == (FINISHED, "regressed")
+    entry = await entry_of(laboratory, run_id)
+    assert entry["head"]["launches"] == 5 + asked.launches
+    assert "look 2 +3.0 % (node-1, in turns with the base)" in entry["explanation"]
+    assert await laboratory.regressions() == []
+
+
+async def test_two_arms_that_never_tell_say_that_looks_are_used_up(laboratory: Laboratory) -> None:
+    restless = Conditions(noise=300)
+    run_id = await laboratory.run(two_arms(looks=1), restless)
+    await look(laboratory, run_id, restless)
+    run = await laboratory.get(run_id)
+    assert (run.state, run.verdict) == (FINISHED, "inconclusive")
+    assert "1 further look did not settle it" in (await entry_of(laboratory, run_id))["explanation"]

@@ -47,12 +47,15 @@ BASE = results(1.0, run="runs/1")
 
 
 def look(number: int, head: ResultSet, base: ResultSet = BASE, **fields: bool | str) -> Look:
-    return Look(number=number, base=base, head=head, asked=frozenset({KEY}), **fields)  # type: ignore[arg-type] # by test
+    measured = replace(head, run=f"runs/1{number}")
+    turns = replace(base, run=measured.run) if fields.get("interleaved") else base
+    return Look(number=number, base=turns, head=measured, asked=frozenset({KEY}), **fields)  # type: ignore[arg-type] # by test
 
 
 def reviewed(first: ResultSet, *looks: Look, of: int = 0) -> Reviewed:
     """Where it stands; `of` 0 is the usual single confirming run, which has the whole error to itself."""
     spending = Spending(error=1 - POLICY.confidence, looks=of or 1)
+    first = replace(first, run="runs/10")
     comparison = compare(BASE, first, replace(POLICY, confidence=1 - spending.level(1)))
     matter = Matter(
         base=BASE,
@@ -71,7 +74,7 @@ def reviewed(first: ResultSet, *looks: Look, of: int = 0) -> Reviewed:
     [
         (results(1.10), Answer.REPRODUCED, Verdict.REGRESSED, None),
         (results(1.25), Answer.REPRODUCED, Verdict.REGRESSED, None),
-        (results(1.03, spread=12), Answer.REPRODUCED, Verdict.REGRESSED, None),
+        (results(1.06, spread=12), Answer.REPRODUCED, Verdict.REGRESSED, None),
         (results(1.0), Answer.NOT_REPRODUCED, Verdict.INCONCLUSIVE, Reason.NOT_REPRODUCED),
         (results(0.8), Answer.NOT_REPRODUCED, Verdict.INCONCLUSIVE, Reason.NOT_REPRODUCED),
         (results(1.05, spread=100), Answer.NOT_CONFIRMED, Verdict.INCONCLUSIVE, Reason.NOT_CONFIRMED),

@@ -1,8 +1,8 @@
 """Runs whose workers measured two arms interleaved: compared with themselves, worker by worker, and with nothing else.
 
 Arm A is the run as its spec has it, arm B has the parameters that the spec's `duet` names. A pair is arm A's case and
-the same case with those parameters. Nothing is measured again and no regression is opened: the comparison is about two
-variants, and neither is the code's history.
+the same case with those parameters. No regression is opened: the comparison is about two variants, and neither is the
+code's history. What is undecided may be given more workers: see `duet_looks`.
 """
 
 import statistics
@@ -38,6 +38,8 @@ WorkerKey = tuple[int, int]
 """Attempt and trial."""
 CaseKey = tuple[str, str, tuple[tuple[str, str], ...]]
 """Mode, benchmark and parameters."""
+PairKey = tuple[str, str, str, str]
+"""Case of arm A, mode, metric and device."""
 
 _ORDER = {Verdict.REGRESSED: 0, Verdict.INCONCLUSIVE: 1, Verdict.IMPROVED: 2, Verdict.PASS: 3}
 _DECIDING = "time"
@@ -159,23 +161,34 @@ def _failure(result: CaseResult, suite: str) -> ArmFailure:
     )
 
 
+def policy_of(duet: Duet) -> DuetPolicy:
+    """What counts as a change between the arms."""
+    return DuetPolicy(smallest_effect=duet.spec.smallest_effect or DuetPolicy().smallest_effect)
+
+
 def compare(duet: Duet) -> Comparison:
-    """What is concluded of every pair, worst first. A function of values, to be computed anywhere."""
-    policy = DuetPolicy(smallest_effect=duet.spec.smallest_effect or DuetPolicy().smallest_effect)
-    partners = {(item.case_key, item.metric, item.device): item for item in duet.series if item.arm == "b"}
-    pairs = [
-        (ours, partners.get((changed(ours.case_key, duet.spec.overrides), ours.metric, ours.device)))
-        for ours in duet.series
-        if ours.arm == "a"
-    ]
-    measured = [(ours, theirs) for ours, theirs in pairs if theirs is not None and _common(ours, theirs)]
-    control = _control(duet, policy)
+    """What one look concludes of every pair, worst first. A function of values, to be computed anywhere."""
+    return comparison(duet, judge_pairs(duet, error=policy_of(duet).error))
+
+
+def judge_pairs(duet: Duet, *, error: float) -> dict[PairKey, Judgement]:
+    """The judgement of every pair, at an error that it may spend."""
+    measured = _pairs(duet)
+    control = _control(duet, policy_of(duet))
     judged = judge_duet(
-        [_effects(ours, theirs) for ours, theirs in measured], policy, advisory=control is not None and control.failed
+        [_effects(ours, theirs) for ours, theirs in measured],
+        policy_of(duet),
+        error=error,
+        advisory=control is not None and control.failed,
     )
-    entries = [
-        _entry(duet, ours, theirs, judgement) for (ours, theirs), judgement in zip(measured, judged, strict=True)
-    ]
+    return {_key(ours): judgement for (ours, _), judgement in zip(measured, judged, strict=True)}
+
+
+def comparison(duet: Duet, judged: Mapping[PairKey, Judgement]) -> Comparison:
+    """The comparison that these judgements come to, worst first."""
+    policy = policy_of(duet)
+    control = _control(duet, policy)
+    entries = [_entry(duet, ours, theirs, judged[_key(ours)]) for ours, theirs in _pairs(duet) if _key(ours) in judged]
     entries += _failed_entries(duet, entries, policy)
     entries.sort(key=_badness)
     verdict, reason, severity, sentence = overall([(entry.series, entry.judgement) for entry in entries])
@@ -189,6 +202,32 @@ def compare(duet: Duet) -> Comparison:
         summary=" ".join(filter(None, (sentence, control.explanation if control is not None else ""))),
         differences=(),
     )
+
+
+def effects_of(duet: Duet, pair: PairKey) -> dict[str, list[float]]:
+    """The effect in each worker that measured a pair, as logarithms, by host."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for ours, theirs in _pairs(duet):
+        if _key(ours) == pair:
+            for worker in _common(ours, theirs):
+                effect = log_ratio(ours.readings[worker].value, theirs.readings[worker].value)
+                found[ours.readings[worker].host].append(effect)
+    return dict(found)
+
+
+def _pairs(duet: Duet) -> list[tuple[ArmSeries, ArmSeries]]:
+    """The series of arm A, each with arm B's, where at least one worker gave both."""
+    partners = {(item.case_key, item.metric, item.device): item for item in duet.series if item.arm == "b"}
+    pairs = [
+        (ours, partners.get((changed(ours.case_key, duet.spec.overrides), ours.metric, ours.device)))
+        for ours in duet.series
+        if ours.arm == "a"
+    ]
+    return [(ours, theirs) for ours, theirs in pairs if theirs is not None and _common(ours, theirs)]
+
+
+def _key(ours: ArmSeries) -> PairKey:
+    return ours.case_id, ours.mode, ours.metric, ours.device
 
 
 def changed(case: CaseKey, overrides: Sequence[ParameterOverride]) -> CaseKey:

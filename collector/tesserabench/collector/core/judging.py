@@ -28,7 +28,7 @@ from tesserabench.analysis.sequential import Matter, Reviewed, Standing, may_be_
 from tesserabench.analysis.words import Verdict
 from tesserabench.collector.core import (
     baselines,
-    duets,
+    duet_looks,
     endings,
     findings,
     identical,
@@ -41,7 +41,7 @@ from tesserabench.collector.core.findings import Findings, Occasion
 from tesserabench.collector.core.judging_case import Case
 from tesserabench.collector.core.look_plan import Question
 from tesserabench.collector.core.looks import Asked, Patience, Wanted
-from tesserabench.collector.core.spec import GateSpec, RunSpec
+from tesserabench.collector.core.spec import GateSpec
 from tesserabench.collector.store import attempts as attempt_store
 from tesserabench.collector.store import comparisons as store
 from tesserabench.collector.store import looks as look_store
@@ -79,15 +79,15 @@ async def judge(judging: Judging, run_id: int) -> None:
     if await identical.judge(judging, run_id):
         return
     async with judging.database.transaction() as session:
-        duet = await _read_duet(session, run_id)
+        duet = await _is_two_arms(session, run_id)
         case = None if duet else await judging_case.read(session, run_id, judging.policy, judging.clock())
-    if duet is not None:
-        await _judge_duet(judging, run_id, duet)
+    if duet:
+        await _judge_duet(judging, run_id)
         return
     if case is None:
         return
     overall = case.terms.overall
-    comparison = await judging.offload(compare, case.base, case.head, overall, case.history, case.at_first())
+    comparison = await judging.offload(compare, case.base, case.head, overall, case.history, rules=case.at_first())
     comparison = applied(case.terms, comparison)
     comparison = slow_heads.excuse(comparison, case.slow)
     if not case.second:
@@ -97,29 +97,46 @@ async def judge(judging: Judging, run_id: int) -> None:
     await _take_another_look(judging, case, comparison, reviewed)
 
 
-async def _read_duet(session: AsyncSession, run_id: int) -> duets.Duet | None:
-    """What a run that compares two arms measured; none when it does not, or waits for nothing."""
+async def _is_two_arms(session: AsyncSession, run_id: int) -> bool:
     run = await session.get(Run, run_id, populate_existing=True)
-    if run is None or run.state != RunState.JUDGING or RunSpec.from_json(run.spec).duet is None:
-        return None
-    return await duets.read(session, run)
+    return run is not None and duet_looks.is_two_arms(run)
 
 
-async def _judge_duet(judging: Judging, run_id: int, duet: duets.Duet) -> None:
-    """Store what its arms give, and end it: see `duets` for why there is no further look."""
-    comparison = await judging.offload(duets.compare, duet)
+async def _judge_duet(judging: Judging, run_id: int) -> None:
+    """Store what its arms give, and end it, or ask for more workers where they do not tell."""
     async with judging.database.transaction() as session:
-        run = await _lock(session, run_id)
-        if run is None:
+        run = await session.get_one(Run, run_id, populate_existing=True)
+        waits = run.state == RunState.JUDGING
+        case = await duet_looks.read(session, run, judging.clock()) if waits else None
+    if case is None:
+        return
+    comparison = await judging.offload(duet_looks.judged, case.duet, case.further, case.spending)
+    async with judging.database.transaction() as session:
+        locked = await _lock(session, run_id)
+        if locked is None or len(await look_store.of_runs(session, [run_id])) != len(case.further):
             return
         now = judging.clock()
-        await store.put(session, run.id, base_run_id=None, content=comparison_json(comparison, now), now=now)
-        run.verdict = comparison.verdict.value
-        run.severity = comparison.severity.value if comparison.severity else None
-        run.verdict_reason = comparison.summary
-        run.reason = "" if run.outcome == Outcome.OK else run.reason
-        await endings.finish(session, run, now)
-        _log.info("run.judged", run=run.id, verdict=run.verdict, severity=run.severity, duet=True)
+        await looks.cancel_late(session, locked, case.measuring, now)
+        questions = duet_looks.questions(comparison) if GateSpec.from_json(locked.gate).sequential else []
+        asked = Asked(look=None)
+        if questions:
+            wanted = Wanted(questions=questions, along=(), patience=judging.patience, now=now)
+            asked = await looks.ask(session, case.at, wanted)
+        comparison = duet_looks.unsettled(comparison, asked.why_not)
+        await store.put(session, run_id, base_run_id=None, content=comparison_json(comparison, now), now=now)
+        if asked.look is not None:
+            await looks.wait(session, locked, asked.look)
+        else:
+            await _end_duet(session, locked, comparison, now)
+
+
+async def _end_duet(session: AsyncSession, run: Run, comparison: Comparison, now: datetime) -> None:
+    run.verdict = comparison.verdict.value
+    run.severity = comparison.severity.value if comparison.severity else None
+    run.verdict_reason = comparison.summary
+    run.reason = "" if run.outcome == Outcome.OK else run.reason
+    await endings.finish(session, run, now)
+    _log.info("run.judged", run=run.id, verdict=run.verdict, severity=run.severity, duet=True)
 
 
 async def _take_first_look(judging: Judging, case: Case, comparison: Comparison) -> None:

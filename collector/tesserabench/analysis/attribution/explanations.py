@@ -4,9 +4,10 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
-from tesserabench.analysis.attribution.evidence import Cause, Evidence, Track
+from tesserabench.analysis.attribution.evidence import Cause, Change, Evidence, Track
 from tesserabench.analysis.attribution.observations import Ints
 
 PRIORS: Mapping[str, float] = {"code": 0.4, "fact": 0.3, "host": 0.12, "device": 0.12, "throttle": 0.04, "fleet": 0.02}
@@ -49,7 +50,7 @@ class Explanation:
 def candidates(evidence: Evidence) -> list[Explanation]:
     """Every explanation that is possible for at least one of the changes."""
     timelines = _timelines(evidence)
-    times = _times(evidence)
+    times = _times(evidence, timelines)
     kinds = (
         _code(evidence),
         _facts(evidence, timelines),
@@ -78,11 +79,34 @@ def _timelines(evidence: Evidence) -> dict[str, Timeline]:
     return {device: tuple(indices) for device, indices in sorted(seen.items())}
 
 
-def _times(evidence: Evidence) -> list[float]:
-    """When the changes may have happened: their first runs and the ends of their ranges."""
+def _times(evidence: Evidence, timelines: Mapping[str, Timeline]) -> dict[str, list[float]]:
+    """By device when the changes that concern it may have happened: their first runs and the ends of their ranges.
+
+    Times of one round of measurements are one, the earliest: a round takes less than half of the time between two
+    visits of a device.
+    """
     at = {visit.run: visit.at for visit in reversed(evidence.visits)}
-    runs = {run for change in evidence.changes for run in (change.run, change.earliest_run, change.latest_run)}
-    return sorted({at[run] for run in runs if run in at})
+    gaps = [
+        evidence.visits[later].at - evidence.visits[earlier].at
+        for timeline in timelines.values()
+        for earlier, later in pairwise(timeline)
+    ]
+    round_seconds = float(np.median(gaps)) / 2 if gaps else 0.0
+    every = sorted({at[run] for change in evidence.changes for run in _runs(change) if run in at})
+    begins: dict[float, float] = {}
+    for moment in every:
+        last = max(begins.values(), default=-np.inf)
+        begins[moment] = last if moment - last < round_seconds else moment
+    found: defaultdict[str, set[float]] = defaultdict(set)
+    for change in evidence.changes:
+        moments = {begins[at[run]] for run in _runs(change) if run in at}
+        for device in change.devices or timelines:
+            found[device] |= moments
+    return {device: sorted(moments) for device, moments in found.items()}
+
+
+def _runs(change: Change) -> tuple[int, int, int]:
+    return change.run, change.earliest_run, change.latest_run
 
 
 def _onsets(evidence: Evidence, first: Mapping[str, int], keep: Sequence[bool] | None = None) -> Ints:
@@ -185,7 +209,7 @@ def _throttles(evidence: Evidence, timelines: Mapping[str, Timeline]) -> Iterabl
 
 
 def _places(
-    evidence: Evidence, timelines: Mapping[str, Timeline], times: Sequence[float], *, whole_hosts: bool
+    evidence: Evidence, timelines: Mapping[str, Timeline], times: Mapping[str, Sequence[float]], *, whole_hosts: bool
 ) -> Iterable[Explanation]:
     """One host or one device that moved at a time, whatever happened to it."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
@@ -197,7 +221,8 @@ def _places(
         host = evidence.visits[timelines[devices[0]][0]].host
         what = f"host {name}" if whole_hosts else f"device {name} on {host}"
         seen: set[tuple[int, ...]] = set()
-        for moment in _moments(evidence, timelines, devices, times):
+        moments = sorted({moment for device in devices for moment in times.get(device, ())})
+        for moment in _moments(evidence, timelines, devices, moments):
             first = _first_at(evidence, {device: timelines[device] for device in devices}, moment)
             if tuple(first.values()) in seen:
                 continue
@@ -230,11 +255,11 @@ def _first_at(evidence: Evidence, timelines: Mapping[str, Timeline], moment: flo
     }
 
 
-def _fleet(evidence: Evidence, times: Sequence[float]) -> Iterable[Explanation]:
+def _fleet(evidence: Evidence, times: Mapping[str, Sequence[float]]) -> Iterable[Explanation]:
     """Everything at once, with nothing recorded."""
     timelines = _timelines(evidence)
     seen: set[tuple[int, ...]] = set()
-    for moment in times:
+    for moment in sorted({moment for own in times.values() for moment in own}):
         first = _first_at(evidence, timelines, moment)
         if tuple(first.values()) in seen:
             continue

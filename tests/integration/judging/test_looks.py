@@ -258,7 +258,7 @@ async def test_cancelling_a_run_cancels_its_look(laboratory: Laboratory) -> None
 
 async def test_what_only_looking_again_shows_becomes_a_regression(laboratory: Laboratory) -> None:
     await laboratory.run()
-    run_id = await laboratory.run(gated(looks=3), Conditions(factors={GEMM: 1.15}, noise=120))
+    run_id = await laboratory.run(gated(looks=3), Conditions(factors={GEMM: 1.15}, noise=80))
     assert await laboratory.regressions() == []
     while (await laboratory.get(run_id)).state == JUDGING:
         await look(laboratory, run_id, Conditions(factors={GEMM: 1.15}))

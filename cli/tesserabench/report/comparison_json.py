@@ -141,6 +141,7 @@ def _quality(line: QualityLine) -> dict[str, Any]:
             "value": line.value,
             "answer": _enum("QUALITY_ANSWER", line.answer),
             "weight": line.limit.weight,
+            "rule": line.rule,
         }
     )
 

@@ -130,10 +130,16 @@ def _summed_up(comparison: Comparison) -> Comparison:
     entries = sorted(comparison.entries, key=_badness)
     verdict, reason, severity, sentence = overall([(entry.series, entry.judgement) for entry in entries])
     beyond = [entry for entry in entries if entry.quality and entry.quality.answer is QualityAnswer.FAIL]
+    unknown = [entry for entry in entries if entry.quality and entry.quality.answer is QualityAnswer.UNKNOWN]
     if beyond:
         # An absolute limit is no question of noise: nothing lessens it, and nothing measured again settles it.
         verdict, reason, severity = Verdict.REGRESSED, Reason.QUALITY_LIMIT, Severity.CRITICAL
         sentence = f"{_beyond(beyond)} {sentence}"
+    elif unknown and verdict in {Verdict.PASS, Verdict.IMPROVED}:
+        # What cannot be checked must not pass.
+        verdict, reason = Verdict.INCONCLUSIVE, Reason.QUALITY_LIMIT
+    if unknown:
+        sentence = f"{sentence} {_unchecked(unknown)}"
     return replace(
         comparison, entries=tuple(entries), verdict=verdict, reason=reason, severity=severity, summary=sentence
     )
@@ -150,6 +156,12 @@ def _beyond(entries: Sequence[Entry]) -> str:
     first = f"{name} is {value:.6g} {entry.series.unit}".rstrip() + f", {bound}"
     count = f"{len(entries)} value{'' if len(entries) == 1 else 's'} beyond an absolute limit"
     return f"{count}: {first}."
+
+
+def _unchecked(entries: Sequence[Entry]) -> str:
+    first = entries[0].series
+    count = f"{len(entries)} absolute limit{'' if len(entries) == 1 else 's'} could not be checked"
+    return f"{count}: {first.key.case_id} {first.key.metric}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,8 @@ class QualityLine:
     limit: QualityLimit
     value: float | None
     answer: QualityAnswer
+    rule: str = ""
+    """The rule of the policy that limits it."""
 
 
 def quality_line(value: float | None, limit: QualityLimit) -> QualityLine:

@@ -379,6 +379,7 @@ class QualityLine(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     ANSWER_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
     minimum: _builtins.float
     """Smallest value allowed, in the unit of the metric."""
     maximum: _builtins.float
@@ -389,6 +390,8 @@ class QualityLine(_message.Message):
     """Whether it holds."""
     weight: _builtins.float
     """What it counts in the score."""
+    rule: _builtins.str
+    """Rule of the policy that limits it."""
     def __init__(
         self,
         *,
@@ -397,10 +400,11 @@ class QualityLine(_message.Message):
         value: _builtins.float | None = ...,
         answer: Global___QualityAnswer.ValueType = ...,
         weight: _builtins.float = ...,
+        rule: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "_value", b"_value", "maximum", b"maximum", "minimum", b"minimum", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "_value", b"_value", "answer", b"answer", "maximum", b"maximum", "minimum", b"minimum", "value", b"value", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "_value", b"_value", "answer", b"answer", "maximum", b"maximum", "minimum", b"minimum", "rule", b"rule", "value", b"value", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015

@@ -130,3 +130,30 @@ async def test_a_run_is_measured_where_the_policy_allows_it_and_settled_as_it_sa
     main = await asked(laboratory, "main")
     assert ("hosts" in main.spec["selector"], main.gate) == (False, {})
     assert GateSpec.from_json(main.gate).confirms
+
+
+async def test_an_absolute_limit_fails_the_gate_and_what_was_not_measured_never_passes(laboratory: Laboratory) -> None:
+    await laboratory.run()
+    await put(
+        laboratory,
+        """rules:
+  - {name: promise, match: {benchmark: gemm, metric: bandwidth}, quality: {minimum: 2, unit: TB/s, weight: 3}}
+  - {name: floor, match: {benchmark: copy, metric: time}, quality: {maximum: 2, unit: ms}}
+""",
+    )
+    run = await laboratory.get(await laboratory.run())
+    assert (run.verdict, run.severity) == ("regressed", "critical")
+    assert run.verdict_reason.startswith(
+        "1 value beyond an absolute limit: gemm[n=512] bandwidth is 1e+12 B/s, below 2e+12."
+    )
+    content = await judged(laboratory, run.id)
+    assert content["quality_score"] == 0.25
+    lines = {(entry["case"]["benchmark"], entry["metric"]): entry.get("quality") for entry in content["entries"]}
+    assert lines["gemm", "bandwidth"] == [
+        {"minimum": 2e12, "value": 1e12, "answer": "QUALITY_ANSWER_FAIL", "weight": 3.0, "rule": "promise"}
+    ]
+    assert not await laboratory.regressions()
+    await put(laboratory, "rules: [{name: energy, match: {metric: energy}, quality: {maximum: 5, unit: J}}]")
+    run = await laboratory.get(await laboratory.run())
+    assert (run.verdict, run.severity) == ("inconclusive", None)
+    assert run.verdict_reason.endswith("3 absolute limits could not be checked: copy[n=1] energy.")

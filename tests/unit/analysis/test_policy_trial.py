@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from tesserabench.analysis.compare import rejudged
 from tesserabench.analysis.launch import Launch, Side
 from tesserabench.analysis.policy_histories import PastHistory, search_both, smallest_change
 from tesserabench.analysis.policy_trial import (
@@ -18,8 +19,8 @@ from tesserabench.analysis.policy_trial import (
 from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
 from tesserabench.analysis.rules import Quality, RuleSet
 from tesserabench.analysis.rules.units import in_unit
-from tesserabench.analysis.rules.verdicts import Terms, compare_under
-from tesserabench.analysis.words import Better, Severity, Verdict
+from tesserabench.analysis.rules.verdicts import Terms, applied, compare_under
+from tesserabench.analysis.words import Better, Reason, Severity, Verdict
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 HEAD = "apiVersion: tesserabench/v1\nkind: Policy\n"
@@ -192,3 +193,57 @@ def test_limits_are_converted_to_the_unit_that_is_measured(
     if converted is not None:
         assert converted.minimum == pytest.approx(expected)
         assert converted.maximum is None
+
+
+LIMIT = "rules: [{name: promise, match: {benchmark: gemm, metric: time}, quality: %s}]"
+AT = date(2030, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "answer", "verdict", "reason"),
+    [
+        ("{maximum: 200}", "pass", Verdict.PASS, None),
+        ("{maximum: 90}", "fail", Verdict.REGRESSED, Reason.QUALITY_LIMIT),
+        ("{maximum: 0.09, unit: us}", "fail", Verdict.REGRESSED, Reason.QUALITY_LIMIT),
+        ("{minimum: 0.09, unit: us}", "pass", Verdict.PASS, None),
+        ("{minimum: 1, unit: GB/s}", "unknown", Verdict.INCONCLUSIVE, Reason.QUALITY_LIMIT),
+    ],
+)
+def test_an_absolute_limit_holds_fails_the_whole_or_is_unknown(
+    limits: str, answer: str, verdict: Verdict, reason: Reason | None
+) -> None:
+    terms = Terms(rules=_rules(LIMIT % limits), today=AT)
+    comparison = compare_under(terms, _results(100), _results(100))
+    (entry,) = comparison.entries
+    assert entry.quality is not None
+    assert (entry.quality.answer.value, comparison.verdict, comparison.reason) == (answer, verdict, reason)
+    assert entry.judgement.verdict is Verdict.PASS
+    # Summing up anew, as what is known of a regression does, loses nothing.
+    assert rejudged(comparison, {}).verdict is verdict
+    assert applied(terms, comparison) == comparison
+
+
+def test_a_limit_needs_nothing_to_compare_with() -> None:
+    terms = Terms(rules=_rules(LIMIT % "{maximum: 90}"), today=AT)
+    assert compare_under(terms, None, _results(100)).verdict is Verdict.REGRESSED
+
+
+def test_a_metric_that_was_not_measured_never_passes() -> None:
+    rules = _rules("rules: [{name: promise, match: {metric: bandwidth}, quality: {minimum: 2, unit: GB/s}}]")
+    comparison = compare_under(Terms(rules=rules, name="p", today=AT), _results(100), _results(100))
+    measured, absent = sorted(comparison.entries, key=lambda entry: entry.series.key.metric, reverse=True)
+    assert (measured.quality, measured.judgement.verdict) == (None, Verdict.PASS)
+    assert (absent.series.key.metric, absent.series.unit, absent.rule) == ("bandwidth", "GB/s", "built in")
+    assert absent.quality is not None
+    assert absent.quality.answer.value == "unknown"
+    assert "Rule 'promise' of the policy limits it, and it was not measured." in absent.judgement.explanation
+    assert (comparison.verdict, comparison.reason) == (Verdict.INCONCLUSIVE, Reason.QUALITY_LIMIT)
+    assert "1 absolute limit could not be checked: gemm[n=1] bandwidth." in comparison.summary
+    # A regression is worse than not knowing.
+    assert compare_under(Terms(rules=rules, today=AT), _results(100), _results(120)).verdict is Verdict.REGRESSED
+
+
+def test_what_is_ignored_has_no_limits() -> None:
+    rules = _rules("rules: [{name: promise, match: {metric: time}, quality: {maximum: 90}, ignore: known}]")
+    comparison = compare_under(Terms(rules=rules, today=AT), _results(100), _results(100))
+    assert (comparison.verdict, comparison.entries[0].quality) == (Verdict.PASS, None)

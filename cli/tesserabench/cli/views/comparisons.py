@@ -8,10 +8,22 @@ from tesserabench.cli.parsing import short_id
 from tesserabench.cli.reproduce import reproduce_command
 from tesserabench.cli.views.verdicts import case_text, parameters_text, style_of
 from tesserabench.report.quantity import change, change_interval, quantity
-from tesserabench.v1.comparison_pb2 import CauseKind, Comparison, ComparisonEntry, ComparisonSide, VerdictReason
+from tesserabench.v1.comparison_pb2 import (
+    CauseKind,
+    Comparison,
+    ComparisonEntry,
+    ComparisonSide,
+    QualityAnswer,
+    QualityLine,
+    VerdictReason,
+)
 from tesserabench.v1.measurement_pb2 import Better, TimingMode
 from tesserabench.v1.run_pb2 import Run, Severity, Verdict
 
+_ANSWERS = {
+    QualityAnswer.QUALITY_ANSWER_FAIL: "beyond a limit",
+    QualityAnswer.QUALITY_ANSWER_UNKNOWN: "limit not checked",
+}
 _MOST_LINES = 20
 _MOST_CASES = 3
 
@@ -76,6 +88,7 @@ def verdict_lines(comparison: Comparison, run: Run | None) -> list[str]:
         lines.append(f"  and {len(regressed) - _MOST_LINES} more; -o wide or -o json shows all of them")
     lines += _secondary_lines(comparison, {_series(entry) for entry in regressed})
     lines += _inconclusive_lines(comparison)
+    lines += _limit_lines(comparison)
     for difference in comparison.differences:
         mark = " (not comparable)" if difference.decisive else ""
         lines.append(f"  environment: {difference.fact} {difference.base or '?'} -> {difference.head or '?'}{mark}")
@@ -131,6 +144,28 @@ def _inconclusive_lines(comparison: Comparison) -> list[str]:
         if recommendation:
             lines.append(f"    next: {recommendation}")
     return lines
+
+
+def _limit_lines(comparison: Comparison) -> list[str]:
+    """The absolute limits that do not hold or could not be checked, and the share of all of them that holds."""
+    lines = []
+    for entry in comparison.entries:
+        for limit in entry.quality:
+            answer = _ANSWERS.get(limit.answer)
+            if answer is None:
+                continue
+            value = quantity(limit.value, entry.unit) if limit.HasField("value") else "not measured"
+            rule = f" (rule {limit.rule!r})" if limit.rule else ""
+            lines.append(f"  {answer}: {entry.case.id} {entry.metric} {value}, {_bounds(entry, limit)}{rule}")
+    if comparison.HasField("quality_score"):
+        lines.append(f"  limits that hold: {100 * comparison.quality_score:.0f} % by weight")
+    return lines
+
+
+def _bounds(entry: ComparisonEntry, limit: QualityLine) -> str:
+    ends = [f"at least {quantity(limit.minimum, entry.unit)}"] if limit.HasField("minimum") else []
+    ends += [f"at most {quantity(limit.maximum, entry.unit)}"] if limit.HasField("maximum") else []
+    return " and ".join(ends)
 
 
 def _how_much(entry: ComparisonEntry) -> str:

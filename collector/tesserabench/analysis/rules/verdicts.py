@@ -12,9 +12,13 @@ from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import ResultSet, SeriesKey
+from tesserabench.analysis.rules.quality import limited
 from tesserabench.analysis.rules.rule import Rule
 from tesserabench.analysis.rules.rule_set import RuleSet, SeriesPolicies
-from tesserabench.analysis.words import Verdict
+from tesserabench.analysis.words import Reason, Verdict
+
+_ONE_SIDED = frozenset({Reason.NO_BASELINE, Reason.MISSING})
+"""What only one side has decides nothing anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,10 @@ class Terms:
         """The gate's limits for the whole: the error that all of its series share."""
         return self.rules.for_run(suite=self.suite, branch=self.branch).policy()
 
+    def ignores(self, rule: Rule) -> bool:
+        """Whether what the rule is about decides nothing on this day."""
+        return rule.ignore is not None and rule.ignore.holds(self.today)
+
     def rule_of(self, entry: Entry) -> Rule:
         """The rule of a series that was compared."""
         return self.rules.for_result(entry.series, branch=self.branch)
@@ -59,16 +67,21 @@ def compare_under(
 def applied(terms: Terms, comparison: Comparison) -> Comparison:
     """A comparison that was made with the limits of a policy, with what else the policy says of it.
 
-    What it ignores decides nothing and says why; each entry names its rule, and the whole the policy.
+    Its absolute limits hold or fail the whole; what it ignores decides nothing and says why; each entry names its rule,
+    and the whole the policy.
     """
-    passed = {
-        entry.series.key: _ignored(entry.judgement, rule)
-        for entry in comparison.entries
-        if (rule := terms.rule_of(entry)).ignore is not None and rule.ignore.holds(terms.today)
-    }
-    judged = rejudged(comparison, passed) if passed else comparison
-    entries = tuple(replace(entry, rule=_rule_name(terms, entry)) for entry in judged.entries)
-    return replace(judged, entries=entries, policy=terms.name)
+    checked = limited(terms.rules, terms.branch, comparison)
+    ignored = {entry.series.key: rule for entry in checked.entries if terms.ignores(rule := terms.rule_of(entry))}
+    if ignored:
+        passed = {
+            entry.series.key: _ignored(entry.judgement, ignored[entry.series.key])
+            for entry in checked.entries
+            if entry.series.key in ignored and entry.judgement.reason not in _ONE_SIDED
+        }
+        without = (replace(entry, quality=None) if entry.series.key in ignored else entry for entry in checked.entries)
+        checked = rejudged(replace(checked, entries=tuple(without)), passed)
+    entries = tuple(replace(entry, rule=_rule_name(terms, entry)) for entry in checked.entries)
+    return replace(checked, entries=entries, policy=terms.name)
 
 
 def _rule_name(terms: Terms, entry: Entry) -> str:

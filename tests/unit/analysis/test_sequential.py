@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.look_rates import SCENARIOS, Scenario, rates
-from tesserabench.analysis.compare import compare
+from tesserabench.analysis.compare import compare, rejudged
 from tesserabench.analysis.confirmation import Answer
 from tesserabench.analysis.launch import Launch, Side
 from tesserabench.analysis.policy import Policy
@@ -150,6 +150,28 @@ def test_two_arms_in_turns_are_compared_with_each_other_alone() -> None:
     assert found.standing is Standing.REPRODUCED
     assert found.judgement.change == pytest.approx(0.10, abs=0.002)
     assert "in turns with the base" in found.judgement.explanation
+
+
+def test_a_comparison_follows_what_looking_again_says() -> None:
+    comparison = compare(BASE, results(1.10), POLICY)
+    assert comparison.verdict is Verdict.REGRESSED
+    gone = reviewed(results(1.10), look(2, results(1.0))).judgement
+    again = rejudged(comparison, {KEY: gone})
+    assert (again.verdict, again.reason, again.severity) == (Verdict.INCONCLUSIVE, Reason.NOT_REPRODUCED, None)
+    assert "1 inconclusive" in again.summary
+
+
+def test_a_series_that_one_side_lacks_is_not_reviewed() -> None:
+    matter = Matter(
+        base=ResultSet(label=""),
+        head=results(1.10),
+        first={},
+        policies={KEY: POLICY},
+        history={},
+        looks=[look(2, results(1.10))],
+        spending=Spending(error=0.05, looks=1),
+    )
+    assert review(matter) == {}
 
 
 def test_what_cannot_be_settled_is_not_asked() -> None:

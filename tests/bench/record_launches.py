@@ -42,7 +42,7 @@ def measure() -> dict[str, list[int]]:
         target=1e-6,
         min_samples=SAMPLES,
         max_samples=SAMPLES,
-        budget_seconds=0.5,
+        budget_seconds=5.0,
         min_device_seconds=0.0,
         warmup_min_seconds=0.05,
         warmup_cap_seconds=0.3,

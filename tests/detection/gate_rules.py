@@ -12,11 +12,8 @@ from enum import Enum, auto
 import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
-from tesserabench.analysis.gate import judge
-from tesserabench.analysis.history import run_noise
-from tesserabench.analysis.launch import Launch, Side
-from tesserabench.analysis.policy import Policy
-from tesserabench.analysis.words import Better, Verdict
+from tesserabench.analysis.samples import judge_samples
+from tesserabench.analysis.words import Verdict
 
 Floats = npt.NDArray[np.float64]
 Runs = Sequence[Sequence[float]]
@@ -58,18 +55,12 @@ def _said(different: object, change: float) -> Said:
 
 
 def ours() -> GateRule:
-    """The gate of the product."""
+    """The gate of the product, as `tbctl gate --json-lines` asks it."""
     return GateRule(name="TesseraBench", says=_judged)
 
 
 def _judged(base: Runs, new: Runs, history: Runs) -> Said:
-    noise = run_noise([float(np.median(run)) for run in history])
-    return _SAID[judge(_side(base), _side(new), Policy(), history=noise).verdict]
-
-
-def _side(runs: Runs) -> Side:
-    launches = tuple(Launch(value=float(np.median(run)), samples=len(run)) for run in runs)
-    return Side(launches=launches, better=Better.LOWER, device_kind="cpu")
+    return _SAID[judge_samples(base, new, history=history).verdict]
 
 
 _SAID = {

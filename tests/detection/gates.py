@@ -96,8 +96,10 @@ RECORDED = {
         Design(name="recorded, 8 launches, other session", runs=8, nights=True),
     )
 }
-OLDER = 20
+OLDER = 12
 """Launches of the base before its own that a rule may look at."""
+WINDOW = 40
+"""Samples of a launch that a rule gets: another stretch of them each time."""
 
 
 def sessions() -> list[Session]:
@@ -107,7 +109,7 @@ def sessions() -> list[Session]:
 
 
 def recorded_pairs(design: Design, recorded: Sequence[Session], count: int) -> Iterator[GatePair]:
-    """Pairs from random places of the sessions; with few launches, pairs share some."""
+    """Pairs from random places of the sessions; they overlap, so that their rates are less sure than their number."""
     rng = np.random.default_rng(SEED)
     for _ in range(count):
         kernel = str(rng.choice(sorted(recorded[0])))
@@ -117,6 +119,8 @@ def recorded_pairs(design: Design, recorded: Sequence[Session], count: int) -> I
         else:
             session = recorded[int(rng.integers(len(recorded)))][kernel]
             base, history, new = _one_night(rng, design, session)
+        first = int(rng.integers(0, len(base[0]) - WINDOW + 1))
+        base, history, new = ([run[first : first + WINDOW] for run in side] for side in (base, history, new))
         for change in CHANGES:
             yield GatePair(
                 scenario=design.name, change=change, base=_times(base), new=_times(new, change), history=_times(history)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from detection.detectors import Detector, one_more_point
 from support.detection_data import correlated, white
+from tesserabench.analysis.changepoints import Tail, extend_many
 
 LENGTHS = (100, 1000, 10_000)
 PATIENCE_SECONDS = 3.0
@@ -67,3 +68,19 @@ def one_more() -> float:
         if sum(spent) > PATIENCE_SECONDS:
             break
     return float(np.median(spent))
+
+
+def tails(series: int = 1000, points: int = 256) -> float:
+    """Seconds a series for one more point on many histories: states loaded, extended together and kept again."""
+    history = long_history(points + 1)
+    states = []
+    for number in range(series):
+        tail = Tail.start()
+        tail.extend([value * (1 + 1e-4 * number) for value in history[:points]])
+        states.append(tail.dump())
+    begun = time.perf_counter()
+    loaded = [Tail.load(state) for state in states]
+    extend_many(loaded, [([history[points]], None) for _ in loaded])
+    for tail in loaded:
+        tail.dump()
+    return (time.perf_counter() - begun) / series

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from support.detection_data import bimodal, correlated, heavy_tailed, white
+from support.detection_data import bimodal, bursts, correlated, white
 from support.svg import Drawing, ticks
 from tesserabench.analysis.changepoints import NoiseClass, SeriesAnalysis, analyse
 
@@ -44,14 +44,14 @@ def shapes() -> dict[str, Told]:
     where = np.random.default_rng(21).integers(0, 3, POINTS)
     names = [f"host{host}" for host in where]
     offsets = np.array([0.0, 0.04, -0.03])[where]
-    lone = white(rng, POINTS, 0.005) + offsets + (where == 1) * np.clip((steps - 45) / 45, 0, 1) * 0.08
+    lone = white(rng, POINTS, 0.005) + offsets + 0.06 * ((where == 1) & (steps >= 45))
     return {
         "step": told("a commit made it 5 % slower", flat + 0.05 * (steps >= 55)),
         "suspected": told("a step, three points old", early),
         "drift": told("a creep of 9 % in all", white(rng, POINTS, 0.006) + 0.09 * np.clip((steps - 20) / 60, 0, 1)),
         "transient": told("three runs beside a busy neighbour", short),
         "two-modes": told("a kernel with two modes", bimodal(np.random.default_rng(4), POINTS, 0.004, stay=0.0)),
-        "one-slow-host": told("three hosts; one of them creeps", lone, names),
+        "one-slow-host": told("three hosts; one of them became 6 % slower", lone, names),
         "driver-change": told(
             "three hosts; a driver made all of them 4 % slower",
             white(rng, POINTS, 0.005) + offsets + 0.04 * (steps >= 48),
@@ -71,7 +71,7 @@ def noises() -> dict[NoiseClass, Told]:
         NoiseClass.WHITE: lambda: white(rng(32), POINTS, 0.02),
         NoiseClass.CORRELATED: lambda: correlated(rng(33), 2 * POINTS, 0.015, 0.6),
         NoiseClass.BIMODAL: lambda: bimodal(rng(4), POINTS, 0.004, stay=0.0),
-        NoiseClass.HEAVY_TAILED: lambda: heavy_tailed(rng(35), 2 * POINTS, 0.015),
+        NoiseClass.HEAVY_TAILED: lambda: bursts(rng(35), 2 * POINTS, 0.006),
         NoiseClass.DRIFTING: lambda: white(rng(36), POINTS, 0.005) + np.linspace(0, 0.1, POINTS),
         NoiseClass.UNKNOWN: lambda: white(rng(37), 6, 0.01),
     }

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from support.verdict_pictures import pictures
 from tesserabench.analysis.rules import written
 from tesserabench.analysis.rules.rule import Rule
 from tesserabench.analysis.rules.schema import MATCH_HELP
@@ -187,8 +188,9 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main() -> int:
-    """Write the pages."""
-    for path, text in pages().items():
+    """Write the pages and the pictures of verdicts."""
+    for path, text in (*pages().items(), *pictures()):
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         sys.stdout.write(f"{path.relative_to(REPOSITORY)}\n")
     return 0

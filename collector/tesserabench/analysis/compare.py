@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tesserabench.analysis import wording
+from tesserabench.analysis.advice import Beside, advised
 from tesserabench.analysis.environment import Difference, differences
 from tesserabench.analysis.false_discovery import by_family
 from tesserabench.analysis.families import Family, family_of
@@ -92,6 +93,7 @@ def compare(
         families=_families(against, head),
     )
     judged = _corrected([_entry(pair, context) for pair in pairs_of(against, head)], 1 - policy.confidence)
+    judged = _advised(judged)
     note = one_sided([entry.judgement for entry in judged if entry.series.primary])
     comparison = Comparison(
         base=against.label,
@@ -241,6 +243,26 @@ def _corrected(entries: list[Entry], rate: float) -> list[Entry]:
                 judgement = not_significant_among(judgement, q_value, len(places))
             corrected[index] = replace(entries[index], judgement=judgement)
     return corrected
+
+
+def _advised(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries with what the other metrics of their case say of them."""
+    cases: dict[tuple[str, str, str], dict[str, Beside]] = {}
+    for entry in entries:
+        if entry.base.value is not None and entry.head.value is not None:
+            metrics = cases.setdefault(_case_of(entry), {})
+            metrics[entry.series.key.metric] = Beside(base=entry.base.value, head=entry.head.value)
+
+    def told(entry: Entry) -> Entry:
+        beside = cases.get(_case_of(entry), {})
+        return replace(entry, judgement=advised(entry.judgement, entry.series.key.metric, beside))
+
+    return [told(entry) if entry.series.primary else entry for entry in entries]
+
+
+def _case_of(entry: Entry) -> tuple[str, str, str]:
+    key = entry.series.key
+    return key.case_id, key.mode, key.device
 
 
 def _families(base: ResultSet, head: ResultSet) -> dict[FamilyKey, Family]:

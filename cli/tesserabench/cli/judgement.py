@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tesserabench.cli.exit_codes import Ending, ExitCode
 from tesserabench.cli.output.words import word
 from tesserabench.report.quantity import change
-from tesserabench.v1.comparison_pb2 import Comparison, ComparisonEntry, VerdictReason
+from tesserabench.v1.comparison_pb2 import Comparison, ComparisonEntry, QualityAnswer, VerdictReason
 from tesserabench.v1.measurement_pb2 import Outcome
 from tesserabench.v1.run_pb2 import Run, Severity, Verdict
 
@@ -44,6 +44,8 @@ class Facts:
     regressions: int = 0
     worst: str = ""
     inconclusive: Mapping[str, int] = field(default_factory=dict)
+    beyond_limits: int = 0
+    """Values beyond an absolute limit."""
     gated: bool = True
 
 
@@ -59,6 +61,7 @@ def facts_of_run(run: Run, comparison: Comparison | None) -> Facts:
         regressions=judged.regressions,
         worst=judged.worst,
         inconclusive=judged.inconclusive,
+        beyond_limits=judged.beyond_limits,
         gated=judged.gated,
     )
 
@@ -77,6 +80,9 @@ def facts_of_comparison(comparison: Comparison) -> Facts:
         else:
             why = word(VerdictReason, entry.reason) or "no reason given"
             inconclusive[why] = inconclusive.get(why, 0) + 1
+    answers = [limit.answer for entry in comparison.entries for limit in entry.quality]
+    if unknown := answers.count(QualityAnswer.QUALITY_ANSWER_UNKNOWN):
+        inconclusive["absolute limit not checked"] = unknown
     return Facts(
         failures={"without a valid result": failed} if failed else {},
         verdict=word(Verdict, comparison.verdict),
@@ -84,6 +90,7 @@ def facts_of_comparison(comparison: Comparison) -> Facts:
         regressions=len(regressed),
         worst=_described(worst_of(regressed)) if regressed else "",
         inconclusive=inconclusive,
+        beyond_limits=answers.count(QualityAnswer.QUALITY_ANSWER_FAIL),
     )
 
 
@@ -115,6 +122,10 @@ def _cancelled(facts: Facts, policy: Policy) -> Ending | None:
 def _regressed(facts: Facts, policy: Policy) -> Ending | None:
     if facts.verdict != "regressed" or not regression_counts(facts.severity, policy.fail_on):
         return None
+    if facts.beyond_limits and not facts.regressions:
+        values = "1 value" if facts.beyond_limits == 1 else f"{facts.beyond_limits} values"
+        sentence = f"gate failed: {values} beyond an absolute limit (--fail-on {policy.fail_on})"
+        return Ending(code=ExitCode.REGRESSION, sentence=sentence, severity=facts.severity)
     series = "1 regression" if facts.regressions == 1 else f"{facts.regressions or 'some'} regressions"
     worst = f": {facts.worst}" if facts.worst else ""
     sentence = f"gate failed: {series}, the worst {facts.severity or 'below 2 %'}{worst} (--fail-on {policy.fail_on})"

@@ -7,7 +7,9 @@ from itertools import pairwise
 
 from tesserabench.analysis.changepoints.evidence import Evidence
 from tesserabench.analysis.changepoints.excursions import margin
-from tesserabench.analysis.changepoints.stretches import inflation
+from tesserabench.analysis.changepoints.stretches import Stretch, inflation
+
+_LINE = 0.98
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,38 +26,76 @@ class Accepted:
     """By how much correlation widens standard errors."""
 
 
-def accept(evidence: Evidence, proposed: Sequence[int]) -> Accepted:
-    """The steps that stand when the weakest is taken out until all are strong and no excursion is a burst."""
-    kept, excursions, lines = list(proposed), list[tuple[int, int]](), list[int]()
-    count = len(evidence.values)
-    while kept:
-        bounds = [0, *kept, count]
+@dataclass(slots=True)
+class _Kept:
+    """The steps that are left, with what the stretches between them say."""
+
+    evidence: Evidence
+    bounds: list[int]
+    stretches: list[Stretch]
+    steps: list[tuple[float, float]]
+
+    @classmethod
+    def of(cls, evidence: Evidence, proposed: Sequence[int]) -> "_Kept":
+        bounds = [0, *proposed, len(evidence.values)]
         stretches = [evidence.stretch(start, end) for start, end in pairwise(bounds)]
-        factor = inflation(stretches)
-        found = [
-            evidence.strength(bounds[at], bounds[at + 1], bounds[at + 2], factor, count) for at in range(len(kept))
-        ]
-        weakest = min(range(len(found)), key=found.__getitem__)
-        if found[weakest] < 1:
-            if evidence.lines.get((bounds[weakest], bounds[weakest + 1], bounds[weakest + 2])):
-                lines.append(kept[weakest])
-            del kept[weakest]
-            continue
-        deviation = math.sqrt(sum(one.deviation**2 * one.count for one in stretches) / count)
+        steps = [evidence.step(*bounds[at : at + 3]) for at in range(len(proposed))]
+        return cls(evidence, bounds, stretches, steps)
+
+    def strengths(self, factor: float) -> list[float]:
+        return [min(found / factor, most) for found, most in self.steps]
+
+    def remove(self, step: int) -> None:
+        """Take out a step; only its neighbours say something else then."""
+        del self.bounds[step + 1], self.steps[step], self.stretches[step]
+        self.stretches[step] = self.evidence.stretch(*self.bounds[step : step + 2])
+        for other in (step - 1, step):
+            if 0 <= other < len(self.steps):
+                self.steps[other] = self.evidence.step(*self.bounds[other : other + 3])
+
+    def line(self) -> int | None:
+        """The first step that a line explains better."""
+        told = (at for at in range(len(self.steps)) if self.evidence.is_line(*self.bounds[at : at + 3]))
+        return next(told, None)
+
+    def burst(self) -> int | None:
+        """The segment that is most clearly a burst of far points and no level."""
+        total = sum([one.deviation**2 * one.count for one in self.stretches])
+        deviation = math.sqrt(total / len(self.evidence.values))
         margins = [
             (value, at)
-            for at in range(len(bounds) - 1)
-            if (value := margin(evidence, bounds, at, deviation)) is not None and value < 0
+            for at in range(len(self.stretches))
+            if (value := margin(self.evidence, self.bounds, at, deviation)) is not None and value < 0
         ]
-        if not margins:
+        return min(margins)[1] if margins else None
+
+
+def accept(evidence: Evidence, proposed: Sequence[int]) -> Accepted:
+    """The steps that stand when the weakest is taken out until all are strong and no excursion is a burst.
+
+    A step that a line explains counts for _LINE: it goes when no weaker one is left to go before it.
+    """
+    excursions, lines = list[tuple[int, int]](), list[int]()
+    kept = _Kept.of(evidence, proposed)
+    while kept.steps:
+        factor = inflation(kept.stretches)
+        found = kept.strengths(factor)
+        weakest = min(range(len(found)), key=found.__getitem__)
+        if found[weakest] >= _LINE and (line := kept.line()) is not None:
+            lines.append(kept.bounds[line + 1])
+            kept.remove(line)
+        elif found[weakest] < 1:
+            kept.remove(weakest)
+        elif (burst := kept.burst()) is not None:
+            start, end = kept.bounds[burst : burst + 2]
+            excursions.append((start, end))
+            kept = _Kept.of(evidence, [place for place in kept.bounds[1:-1] if place not in (start, end)])
+        else:
             return Accepted(
-                places=tuple(kept),
+                places=tuple(kept.bounds[1:-1]),
                 strengths=tuple(found),
                 excursions=tuple(sorted(excursions)),
                 lines=tuple(sorted(lines)),
                 factor=factor,
             )
-        at = min(margins)[1]
-        excursions.append((bounds[at], bounds[at + 1]))
-        kept = [place for place in kept if place not in (bounds[at], bounds[at + 1])]
     return Accepted(excursions=tuple(sorted(excursions)), lines=tuple(sorted(lines)))

@@ -23,7 +23,7 @@ from tesserabench.analysis.changepoints.noise import describe, slope_of
 from tesserabench.analysis.changepoints.stretches import middle_of
 from tesserabench.analysis.changepoints.windows import SIZE, STRIDE, Window
 
-SEAM = SIZE - STRIDE // 2
+SEAM = SIZE - (SIZE - STRIDE) // 2
 """A full window answers for its points before this one."""
 _SEAM_BEFORE = SEAM - STRIDE
 _SAME = 8
@@ -98,11 +98,13 @@ class Assembly:
         points = window.points
         assert points is not None
         start = max(self.open_from - begin, 0)
-        values = points.values[start:end]
-        drift = _drift(window, start, end, values)
         began = self.segments[-1].end if self.segments else 0
-        self.segments.append(
-            describe(
+        key = (began, end_at, window.accepted.factor)
+        told = window.described.get(key)
+        if told is None:
+            values = points.values[start:end]
+            drift = _drift(window, start, end, values)
+            segment = describe(
                 values,
                 began,
                 end_at,
@@ -110,7 +112,11 @@ class Assembly:
                 smallest=math.log1p(window.settings.smallest_change),
                 drifting=drift is not None,
             )
-        )
+            told = segment, drift
+            if end < len(at):
+                window.described[key] = told
+        segment, drift = told
+        self.segments.append(segment)
         if drift is not None:
             self.drifts.append(Drift(start=at[start], end=at[end - 1] + 1, slope=drift))
 

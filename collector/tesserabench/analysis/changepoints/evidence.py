@@ -1,5 +1,6 @@
 """How much evidence there is for one step between two levels, as a multiple of what is demanded."""
 
+import functools
 import math
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ _DEMANDED = 3.95
 """Standard errors, for two sides of seven and more points in a window of 150."""
 _DEMANDED_MORE = 0.225
 """More, for every point that the shorter side has less than seven: few points have fat tails."""
-_FULL_SIDE = 7
+FULL_SIDE = 7
 _USUAL_WINDOW = 150
 _LONG_WINDOW = 4.0
 _FEW_POINTS = 9.0
@@ -21,6 +22,7 @@ _LINE_BETTER = 0.95
 _FAR = 9.0
 
 
+@functools.lru_cache(maxsize=4096)
 def demanded(shorter: int, count: int) -> float:
     """Standard errors that a step must exceed, with `shorter` points on its shorter side and `count` in the window.
 
@@ -29,7 +31,7 @@ def demanded(shorter: int, count: int) -> float:
     """
     scan = math.sqrt(_DEMANDED**2 + _LONG_WINDOW * math.log(max(1.0, count / _USUAL_WINDOW)))
     known = 1 + _FEW_POINTS / count + (_VERY_FEW_POINTS / count) ** 2
-    return (scan + _DEMANDED_MORE * max(0, _FULL_SIDE - shorter)) * known
+    return (scan + _DEMANDED_MORE * max(0, FULL_SIDE - shorter)) * known
 
 
 @dataclass(slots=True)
@@ -51,21 +53,23 @@ class Evidence:
             found = self.stretches[start, end] = measure(self.values[start:end], self.deviation)
         return found
 
-    def strength(self, left: int, place: int, right: int, factor: float, count: int) -> float:
-        """The evidence for a step at `place` between [left, place) and [place, right); 1 and above is enough."""
+    def step(self, left: int, place: int, right: int) -> tuple[float, float]:
+        """The evidence for a step at `place` between [left, place) and [place, right).
+
+        Two numbers: the evidence when points are independent, as a multiple of what is demanded, and a bound on it,
+        below 1 for a step that is too small to be reported. Correlation divides the first by its factor.
+        """
         before, after = self.stretch(left, place), self.stretch(place, right)
         effect = abs(after.mean - before.mean)
-        error = math.sqrt(before.deviation**2 / before.count + after.deviation**2 / after.count) * factor
-        shorter = min(before.count, after.count)
-        found = effect / error / demanded(shorter, count) / self.strictness
-        if effect < self.smallest:
-            return min(found, 0.99 * effect / self.smallest)
-        if found >= 1 and shorter >= _LINE_FROM and self.is_line(left, place, right):
-            return 0.98
-        return found
+        error = math.sqrt(before.deviation**2 / before.count + after.deviation**2 / after.count)
+        shorter = min(before.count, after.count, FULL_SIDE)
+        found = effect / (error * demanded(shorter, len(self.values)) * self.strictness)
+        return found, 0.99 * effect / self.smallest if effect < self.smallest else math.inf
 
     def is_line(self, left: int, place: int, right: int) -> bool:
-        """Whether a straight line fits both sides better than two levels do."""
+        """Whether a straight line fits both sides better than two levels do; short sides are none to tell by."""
+        if min(place - left, right - place) < _LINE_FROM:
+            return False
         key = (left, place, right)
         if key not in self.lines:
             self.lines[key] = self._fits_line(left, place, right)
@@ -86,7 +90,7 @@ def robust_line(values: Values) -> Values:
     """A straight line through `values`: least squares, and again with far points pulled in."""
     time = np.arange(len(values)) - (len(values) - 1) / 2
     scale = float(time @ time)
-    line = time * (float(time @ values) / scale) + float(values.mean())
+    line = time * (float(time @ values) / scale) + float(values.sum()) / len(values)
     width = CLIP * (MAD_TO_DEVIATION * middle_of(np.abs(values - line)) + 1e-12)
-    pulled = np.clip(values, line - width, line + width)
-    return np.asarray(time * (float(time @ pulled) / scale) + float(pulled.mean()), dtype=np.float64)
+    pulled = np.minimum(np.maximum(values, line - width), line + width)
+    return np.asarray(time * (float(time @ pulled) / scale) + float(pulled.sum()) / len(values), dtype=np.float64)

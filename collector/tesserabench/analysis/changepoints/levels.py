@@ -8,7 +8,7 @@ one after another: n points and m levels take n m steps, and one more point take
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +26,9 @@ PENALTY = 11.0
 """Cost of one more level, in squared standard deviations; lower than what acceptance demands, so that it decides."""
 CHECKPOINTS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 """Counts of points at which the deviation is estimated anew; between them one more point changes no earlier one."""
-_CELLS_PER_DEVIATION = 4
+_CELLS = np.array([0.125, 0.375, 0.625, 0.875])
+_SUPPORT = 2
 _SMALLEST_DEVIATION = 1e-4
-_MOST_CELLS = 256
 _LARGEST_BATCH = 4_000_000
 
 
@@ -54,27 +54,27 @@ def deviation_of(values: Values) -> float:
     return max(found, _SMALLEST_DEVIATION)
 
 
-def grid_of(values: Values, deviation: float) -> Values:
-    """The levels that are tried: a quarter of a deviation apart, wherever two points lie within a deviation."""
-    width = deviation / _CELLS_PER_DEVIATION
-    cells, counts = np.unique(np.round(values / width), return_counts=True)
-    reach = _CELLS_PER_DEVIATION
-    low, high = float(cells[0]), float(cells[-1])
-    if high - low <= _MOST_CELLS:
-        wide = np.zeros(int(high - low) + 2 * reach + 2)
-        at = (cells - low).astype(np.intp)
-        np.add.at(wide, at, counts)
-        np.subtract.at(wide, at + 2 * reach + 1, counts)
-        supported = np.flatnonzero(np.cumsum(wide)[reach : reach + int(high - low) + 1] >= 2)
-        grid = np.asarray((supported + low) * width, dtype=np.float64)
-    else:
-        total = np.concatenate(([0], np.cumsum(counts)))
-        near = total[np.searchsorted(cells, cells + reach, "right")] - total[np.searchsorted(cells, cells - reach)]
-        grid = np.asarray(cells[near >= 2] * width, dtype=np.float64)
-    if len(grid):
-        return grid
-    alone: Values = np.asarray(cells[:1] * width, dtype=np.float64)
-    return alone
+def block_of(value: float, deviation: float) -> int:
+    """Levels come in blocks of one deviation: the block that a value falls into."""
+    return math.floor(value / deviation)
+
+
+def is_tried(counts: Mapping[int, int], block: int) -> bool:
+    """Whether the levels of a block are tried: two points lie in it or beside it."""
+    return counts.get(block - 1, 0) + counts.get(block, 0) + counts.get(block + 1, 0) >= _SUPPORT
+
+
+def count_blocks(values: Values, deviation: float) -> dict[int, int]:
+    """By block, how many of the points fall into it."""
+    found, counts = np.unique(np.floor(values / deviation), return_counts=True)
+    return dict(zip(map(int, found.tolist()), counts.tolist(), strict=True))
+
+
+def grid_of(counts: Mapping[int, int], deviation: float) -> Values:
+    """The levels that are tried, a quarter of a deviation apart; a level has SHORTEST points, so it has two nearby."""
+    tried = sorted({near for block in counts for near in (block - 1, block, block + 1) if is_tried(counts, near)})
+    blocks = np.array(tried or sorted(counts)[:1], dtype=np.float64)
+    return np.asarray(((blocks[:, None] + _CELLS).ravel()) * deviation, dtype=np.float64)
 
 
 @dataclass(slots=True)
@@ -82,6 +82,8 @@ class Program:
     """The state of the dynamic program for one stretch after `count` points."""
 
     deviation: float
+    counts: dict[int, int]
+    """By block of levels, how many points fall into it."""
     grid: Values
     count: int
     best: list[float]
@@ -95,8 +97,13 @@ class Program:
     recent: list[Values]
     """Cumulative costs by level after the latest points, newest last."""
 
-    def append(self, value: float) -> None:
-        """Take one more point."""
+    def append(self, value: float) -> bool:
+        """Take one more point; False when it asks for levels that were not tried, and the program must run again."""
+        block = block_of(value, self.deviation)
+        tried = [near for near in (block - 1, block, block + 1) if is_tried(self.counts, near)]
+        self.counts[block] = self.counts.get(block, 0) + 1
+        if any(is_tried(self.counts, near) and near not in tried for near in (block - 1, block, block + 1)):
+            return False
         distance = (value - self.grid) / self.deviation
         cumulative = self.recent[-1] + np.minimum(distance * distance, CLIP * CLIP)
         self.recent.append(cumulative)
@@ -105,13 +112,14 @@ class Program:
         if start >= 0:
             candidate = (self.best[start] + (PENALTY if start else 0.0)) - self.recent[-1 - SHORTEST]
             better = candidate < self.entry
-            self.entry = np.minimum(self.entry, candidate)
-            self.begun[better] = start
+            np.copyto(self.entry, candidate, where=better)
+            np.copyto(self.begun, start, where=better)
         total = cumulative + self.entry
         chosen = int(total.argmin())
         self.best.append(float(total[chosen]))
         self.back.append(int(self.begun[chosen]))
         del self.recent[: -1 - SHORTEST]
+        return True
 
     def proposal(self) -> list[int]:
         """Where new levels begin in the best partition of all points so far."""
@@ -126,7 +134,8 @@ class Program:
 
 def run_programs(stretches: Sequence[Values], deviations: Sequence[float]) -> list[Program]:
     """The program over each stretch, all at once: the same as taking point after point."""
-    grids = [grid_of(values, deviation) for values, deviation in zip(stretches, deviations, strict=True)]
+    counts = [count_blocks(values, deviation) for values, deviation in zip(stretches, deviations, strict=True)]
+    grids = [grid_of(told, deviation) for told, deviation in zip(counts, deviations, strict=True)]
     found: list[Program] = []
     begin = 0
     while begin < len(stretches):
@@ -136,12 +145,17 @@ def run_programs(stretches: Sequence[Values], deviations: Sequence[float]) -> li
             if end > begin and (end - begin + 1) * widest * longest > _LARGEST_BATCH:
                 break
             end += 1
-        found += _run_batch(stretches[begin:end], deviations[begin:end], grids[begin:end])
+        found += _run_batch(stretches[begin:end], deviations[begin:end], counts[begin:end], grids[begin:end])
         begin = end
     return found
 
 
-def _run_batch(stretches: Sequence[Values], deviations: Sequence[float], grids: Sequence[Values]) -> list[Program]:
+def _run_batch(
+    stretches: Sequence[Values],
+    deviations: Sequence[float],
+    counts: Sequence[dict[int, int]],
+    grids: Sequence[Values],
+) -> list[Program]:
     """One batch; shorter stretches and smaller grids are filled up with what changes nothing before it."""
     rows, longest, widest = len(stretches), max(map(len, stretches)), max(map(len, grids))
     points = np.zeros((longest, rows))
@@ -166,8 +180,8 @@ def _run_batch(stretches: Sequence[Values], deviations: Sequence[float], grids: 
         if start >= 0:
             candidate = (best[start] + (PENALTY if start else 0.0))[:, None] - cumulative[start]
             better = candidate < entry
-            np.minimum(entry, candidate, out=entry)
-            begun[better] = start
+            np.copyto(entry, candidate, where=better)
+            np.copyto(begun, start, where=better)
         total = cumulative[count] + entry
         chosen = total.argmin(axis=1)
         best[count] = total[row_numbers, chosen]
@@ -177,6 +191,7 @@ def _run_batch(stretches: Sequence[Values], deviations: Sequence[float], grids: 
     return [
         Program(
             deviation=deviations[row],
+            counts=counts[row],
             grid=grids[row],
             count=count,
             best=best[: count + 1, row].tolist(),

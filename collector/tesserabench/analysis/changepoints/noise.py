@@ -8,6 +8,8 @@ from tesserabench.analysis.changepoints.levels import MAD_TO_DEVIATION, Values
 from tesserabench.analysis.changepoints.model import NoiseClass, Segment
 from tesserabench.analysis.changepoints.stretches import Stretch, measure, middle_of
 
+_LATEST = 256
+"""Points that describe a segment: its newest, since it may go on for years."""
 _TELLING = 12
 _QUIET = 0.005
 _NEW_POINTS = 8
@@ -22,6 +24,7 @@ _MODE_DENSITY = 8.0
 
 def describe(values: Values, start: int, end: int, *, deviation: float, smallest: float, drifting: bool) -> Segment:
     """The segment at [start, end) of the series, by its points `values` or the latest of them."""
+    values = values[-_LATEST:]
     told = measure(values, deviation)
     correlation = _correlation(told) if len(values) >= _TELLING else 0.0
     positive = min(max(correlation, 0.0), 0.9)
@@ -40,17 +43,17 @@ def describe(values: Values, start: int, end: int, *, deviation: float, smallest
 
 
 def _correlation(told: Stretch) -> float:
-    return told.products[1] / told.products[0] if told.products and told.products[0] > 0 else 0.0
+    return told.correlations[0] if told.correlations else 0.0
 
 
 def _class_of(values: Values, told: Stretch, correlation: float) -> NoiseClass:
     if len(values) < _TELLING:
         return NoiseClass.UNKNOWN
-    if float(np.mean(values == told.median)) > _SAME_SHARE:
+    if np.count_nonzero(values == told.median) > _SAME_SHARE * len(values):
         return NoiseClass.CONSTANT
     if _two_modes(values):
         return NoiseClass.BIMODAL
-    if float(np.mean(np.abs(values - told.median) > _FAR * told.deviation)) > _FAR_SHARE:
+    if np.count_nonzero(np.abs(values - told.median) > _FAR * told.deviation) > _FAR_SHARE * len(values):
         return NoiseClass.HEAVY_TAILED
     if correlation > max(_CORRELATED, 2 / math.sqrt(len(values))):
         return NoiseClass.CORRELATED

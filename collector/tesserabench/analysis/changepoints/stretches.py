@@ -28,8 +28,8 @@ class Stretch:
     """Of values clipped around the median."""
     deviation: float
     """Robust standard deviation of a point, shrunk towards that of the window."""
-    products: tuple[float, ...]
-    """Sums of products of residuals at lags 0 to 8; empty for short stretches."""
+    correlations: tuple[float, ...]
+    """Of the clipped residuals at lags 1 to 8; empty for short and for constant stretches."""
 
 
 def normal_density(distance: Values, width: float) -> Values:
@@ -42,9 +42,11 @@ def middle_of(values: Values) -> float:
     """Median; np.median does the same eight times slower on short arrays."""
     count = len(values)
     half = count // 2
+    parts = values.copy()
     if count % 2:
-        return float(np.partition(values, half)[half])
-    parts = np.partition(values, (half - 1, half))
+        parts.partition(half)
+        return float(parts[half])
+    parts.partition((half - 1, half))
     return float((parts[half - 1] + parts[half]) / 2)
 
 
@@ -57,15 +59,21 @@ def measure(values: Values, window_deviation: float) -> Stretch:
     if count >= 5:
         own = MAD_TO_DEVIATION * middle_of(np.abs(residuals))
         base = max((count * own + _SHRINKING * base) / (count + _SHRINKING), base / 2)
-    clipped = np.clip(residuals, -CLIP * base, CLIP * base)
+    clipped = np.minimum(np.maximum(residuals, -CLIP * base), CLIP * base)
     offset = float(clipped.sum()) / count
     variance = (float(clipped @ clipped) / count - offset * offset) / _CLIPPED_VARIANCE
     pooled = (count * max(variance, 0.0) + _SHRINKING * window_deviation**2) / (count + _SHRINKING)
-    products: tuple[float, ...] = ()
+    correlations: tuple[float, ...] = ()
     if count >= _CORRELATED_FROM:
-        residuals = np.clip(residuals - offset, -3 * base, 3 * base)
-        products = tuple(float(residuals[lag:] @ residuals[: count - lag]) for lag in range(_LAGS + 1))
-    return Stretch(count=count, median=median, mean=median + offset, deviation=math.sqrt(pooled), products=products)
+        residuals = np.minimum(np.maximum(residuals - offset, -3 * base), 3 * base)
+        square = float(residuals @ residuals)
+        if square > 0:
+            correlations = tuple(
+                float(residuals[lag:] @ residuals[: count - lag]) / square for lag in range(1, _LAGS + 1)
+            )
+    return Stretch(
+        count=count, median=median, mean=median + offset, deviation=math.sqrt(pooled), correlations=correlations
+    )
 
 
 def inflation(stretches: Sequence[Stretch]) -> float:
@@ -74,13 +82,13 @@ def inflation(stretches: Sequence[Stretch]) -> float:
     The square root of the long-run variance over the variance of a point: 1 + 2 times the sum of the initial positive
     correlations, less what independent points would show by chance.
     """
-    told = [stretch for stretch in stretches if stretch.products and stretch.products[0] > 0]
+    told = [stretch for stretch in stretches if stretch.correlations]
     if not told:
         return 1.0
     counted = sum(stretch.count for stretch in told)
     total = 0.0
-    for lag in range(1, _LAGS + 1):
-        correlation = sum(stretch.count * stretch.products[lag] / stretch.products[0] for stretch in told) / counted
+    for lag in range(_LAGS):
+        correlation = sum([stretch.count * stretch.correlations[lag] for stretch in told]) / counted
         if correlation <= _LEAST_CORRELATION:
             break
         total += correlation

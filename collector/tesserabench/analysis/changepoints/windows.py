@@ -17,14 +17,15 @@ from tesserabench.analysis.changepoints.levels import (
     Values,
     checkpoint,
     deviation_of,
-    grid_of,
     run_programs,
 )
-from tesserabench.analysis.changepoints.model import Settings
+from tesserabench.analysis.changepoints.model import Segment, Settings
 from tesserabench.analysis.changepoints.stretches import middle_of
 
 SIZE = 768
-STRIDE = 384
+STRIDE = 512
+_FARTHEST = 1e9
+"""Shares of the typical size are taken up to this, since they need not have a logarithm to tame them."""
 FEWEST = 6
 """Points below which nothing is said about changes."""
 
@@ -53,6 +54,8 @@ class Window:
     program: Program | None = None
     evidence: Evidence | None = None
     accepted: Accepted = field(default_factory=Accepted)
+    described: dict[tuple[int, int, float], tuple[Segment, float | None]] = field(default_factory=dict)
+    """Segments that have ended, so that they need not be described again."""
 
 
 def scaled(raw: Sequence[float], hosts: Sequence[str] | None) -> Points:
@@ -65,7 +68,7 @@ def scaled(raw: Sequence[float], hosts: Sequence[str] | None) -> Points:
     else:
         first = np.abs(values[: checkpoint(len(values))])
         unit = middle_of(first) or float(first.max()) or 1.0
-        values = values / unit
+        values = np.clip(values / unit, -_FARTHEST, _FARTHEST)
     offsets: dict[str, float] = {}
     told_by = 0
     if hosts is not None:
@@ -95,18 +98,16 @@ def append(window: Window, value: float, host: str | None) -> None:
     if window.hosts is not None and estimated_at(window.hosts) != before.told_by:
         window.points = None
         return
-    point = math.log(value) if before.unit == 0.0 else value / before.unit
+    point = math.log(value) if before.unit == 0.0 else min(max(value / before.unit, -_FARTHEST), _FARTHEST)
     if window.hosts is not None and before.offsets:
         point -= before.offsets[window.hosts[-1]]
     values = np.append(before.values, point)
-    grid = grid_of(values, before.deviation)
-    if len(grid) != len(program.grid) or not np.array_equal(grid, program.grid):
+    if not program.append(point):
         window.points = None
         return
     window.points = Points(
         values=values, offsets=before.offsets, told_by=before.told_by, unit=before.unit, deviation=before.deviation
     )
-    program.append(float(values[-1]))
 
 
 def settle(windows: Sequence[Window]) -> None:
@@ -115,6 +116,7 @@ def settle(windows: Sequence[Window]) -> None:
     for window in behind:
         window.points = scaled(window.raw, window.hosts)
         window.program = window.evidence = None
+        window.described = {}
     long = [window for window in behind if len(window.raw) >= FEWEST]
     told = [window.points for window in long if window.points is not None]
     programs = run_programs([points.values for points in told], [points.deviation for points in told])

@@ -101,3 +101,22 @@ def test_two_arms_are_no_baseline_and_no_history_of_anything(fleet: Fleet) -> No
     assert status == 0, said
     assert report["run"]["verdict"] == "inconclusive"
     assert "nothing to compare with" in report["run"]["verdict_reason"]
+
+
+def test_a_suspicion_of_the_same_code_is_settled_in_turns_with_its_base(fleet: Fleet) -> None:
+    code = ("--commit", "abc1234", "--branch", "looks", "--base", "looks", "--repeat", "5")
+    status, _, said = trigger(fleet, *code)
+    assert status == 0, said
+    drilled = ("--drill", "memory/copy=1.12", "--confirm", "2", "--budget", "10m", "--fail-on", "critical")
+    status, report, said = trigger(fleet, *code, *drilled)
+    assert status == 10, said
+    (look,) = report["run"]["looks"]
+    assert (look["number"], look["interleaved"], look["hosts"], look["outcome"]) == (2, True, ["alpha"], "ok")
+    time = entries(report)["time"]
+    assert [seen["number"] for seen in time["looks"]] == [1, 2]
+    assert "in turns with the base" in time["explanation"]
+    shown = fleet.tbctl("run", "get", report["run"]["name"])
+    assert "in turns with the base, ok" in shown.stdout
+    again = fleet.tbctl("run", "reproduce", report["run"]["name"], "--case", time["case"]["id"])
+    assert "--drill memory/copy=1.12" in again.stdout
+    assert "--nodes alpha" in again.stdout

@@ -17,6 +17,8 @@ ROUNDS = 24
 HAPPENS = 12
 """The round in which the story happens."""
 _ROUND_SECONDS = 6 * 3600.0
+_MOST_COMMITS = 3
+"""A range of more commits than this names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,7 +387,8 @@ def _fits(truth: Truth, one: Attribution) -> bool:
     if truth.cause is not one.cause:
         return False
     if truth.cause is Cause.CODE:
-        return one.commit_range is not None and one.commit_range.first_new == commit_name(HAPPENS)
+        commits = one.commit_range.commits if one.commit_range is not None else ()
+        return commit_name(HAPPENS) in commits and len(commits) <= _MOST_COMMITS
     if truth.devices:
         return set(one.devices) == truth.devices
     return not truth.fact or any(field.fact == truth.fact for field in one.fields)

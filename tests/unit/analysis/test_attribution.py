@@ -19,7 +19,7 @@ from support.scripted_fleets import (
     scenarios,
     told_changes,
 )
-from tesserabench.analysis.attribution import Attribution, Cause, Change, Evidence, attribute
+from tesserabench.analysis.attribution import Attribution, Cause, Change, Evidence, SiblingScore, attribute
 
 NAMES = [scenario.name for scenario in scenarios(0.01)]
 
@@ -109,6 +109,28 @@ def test_one_series_on_one_device_is_not_enough_and_what_would_tell_is_said() ->
     assert found.cause is Cause.UNKNOWN
     assert {candidate.cause for candidate in found.candidates} >= {Cause.CODE, Cause.HOST}
     assert "another device" in found.would_tell
+
+
+def test_a_device_that_is_known_to_be_slow_is_suspected_sooner() -> None:
+    scenario = _small(_scenario("one host only: all of it slow"))
+    fleet = play(scenario, 2)
+    changes = tuple(told_changes(scenario, fleet))
+    slow = {"h0.g0": SiblingScore(deviation=0.08, z=9.0)}
+    plain, known = (
+        attribute(Evidence(visits=fleet.visits, tracks=fleet.tracks, changes=changes, siblings=siblings))[0]
+        for siblings in ({}, slow)
+    )
+    assert known.cause is Cause.HOST
+    assert known.confidence > plain.confidence
+    assert "Device h0.g0 on h0 is 8.0 % slower than its siblings (z 9.0)." in known.sentences
+
+
+def test_a_noisy_step_leaves_the_neighbouring_commits_in_the_range() -> None:
+    scenario = _scenario("one host only: code in one family", noise=0.03)
+    ranges = [one.commit_range for seed in range(8) for one in _asked(scenario, seed) if one.cause is Cause.CODE]
+    assert ranges
+    assert max(len(commits.commits) for commits in ranges if commits) > 1
+    assert all(commits is not None and commits.first_new == commits.commits[-1] for commits in ranges)
 
 
 def test_without_a_change_of_commit_the_code_is_not_blamed() -> None:

@@ -15,6 +15,8 @@ from tesserabench.analysis.attribution.ranking import Choice, rank
 SURE = 0.75
 """Belief in a cause from which on it is named; below, the cause is unknown and what was weighed is told."""
 
+_LIKELY = 0.05
+"""Belief from which on a commit beside the likeliest one stays in the range."""
 _SMALLEST_STEP, _LARGEST_STEP = 0.02, 0.3
 _ACCOUNTED = 0.3
 """Share of a change's shift that an explanation must account for to have it as a member."""
@@ -120,7 +122,7 @@ def _told(case: _Case, members: Sequence[Change], partly: Sequence[Change]) -> A
     cause, confidence = explanation.cause, choice.belief(explanation.cause)
     sure = confidence >= SURE and not (cause is Cause.CODE and _lone(moves))
     shift = float(np.median([change.shift for change in members or partly]))
-    commits = commit_range(case.evidence, explanation, [*members, *partly])
+    commits = commit_range(case.evidence, _suspects(case), [*members, *partly])
     fields = _fields(case.evidence, explanation)
     story = telling.Story(
         evidence=case.evidence,
@@ -148,31 +150,39 @@ def _told(case: _Case, members: Sequence[Change], partly: Sequence[Change]) -> A
     )
 
 
+def _suspects(case: _Case) -> list[str]:
+    """The commits that may have done it, when it was one: the chosen one and those that are nearly as likely."""
+    if not case.explanation.commit:
+        return []
+    likely = {one.what for one in case.choice.candidates if one.probability >= _LIKELY}
+    others = [one.commit for one in case.fit.explanations if one.commit and one.what in likely]
+    return list(dict.fromkeys([case.explanation.commit, *others]))
+
+
 def _lone(moves: Movement) -> bool:
     """Whether one device alone moved although others have the same code: that is never the code."""
     return len(moves.moved) == 1 and len(moves.stayed) > 0
 
 
-def commit_range(evidence: Evidence, explanation: Explanation | None, changes: Sequence[Change]) -> CommitRange | None:
+def commit_range(evidence: Evidence, commits: Sequence[str], changes: Sequence[Change]) -> CommitRange | None:
     """The commits between the last point at the old level and the first at the new one; none when none is known.
 
-    For a commit the range is the narrowest that every device allows: the last commit before it that was measured at
-    all. For anything else it is where the changes lie.
+    Args:
+        evidence: What is known.
+        commits: Commits of which each may be the first new one; the range is the narrowest that every device allows.
+        changes: Where to look when there are none.
     """
     order = commit_order(evidence)
     if not order:
         return None
     names = tuple(order)
     of_run = {visit.run: order[visit.commit] for visit in evidence.visits if visit.commit in order}
-    if explanation is not None and explanation.commit:
-        new = order[explanation.commit]
-    else:
-        firsts = [of_run[change.run] for change in changes if change.run in of_run]
-        if not firsts:
-            return None
-        new = min(firsts)
-    measured = {place for place in of_run.values() if place < new}
-    good = max(measured, default=-1)
+    suspects = [order[commit] for commit in commits]
+    suspects = suspects or sorted(of_run[change.run] for change in changes if change.run in of_run)[:1]
+    if not suspects:
+        return None
+    new = max(suspects)
+    good = max({place for place in of_run.values() if place < min(suspects)}, default=-1)
     return CommitRange(
         last_good=names[good] if good >= 0 else "", first_new=names[new], commits=names[good + 1 : new + 1]
     )
@@ -199,7 +209,7 @@ def _together(changes: Sequence[Change]) -> list[list[Change]]:
 
 
 def _nothing_fits(evidence: Evidence, changes: Sequence[Change]) -> Attribution:
-    commits = commit_range(evidence, None, changes)
+    commits = commit_range(evidence, (), changes)
     return Attribution(
         cause=Cause.UNKNOWN,
         confidence=0.0,

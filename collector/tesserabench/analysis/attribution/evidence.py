@@ -84,7 +84,8 @@ class SiblingScore:
 
     deviation: float
     """Fraction that it is slower than its siblings; negative when faster."""
-    z: float
+    z: float | None = None
+    """In standard deviations; None when only the deviation is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,12 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from tesserabench.analysis.attribution.evidence import Cause, Change, Evidence, Track
+from tesserabench.analysis.attribution.evidence import Cause, Change, Evidence, SiblingScore, Track
 from tesserabench.analysis.attribution.observations import Ints
 
 PRIORS: Mapping[str, float] = {"code": 0.4, "fact": 0.3, "host": 0.12, "device": 0.12, "throttle": 0.04, "fleet": 0.02}
@@ -24,6 +24,9 @@ _CODE_FACTS = ("bundle.", "work.", "suite.")
 """Facts that tell which code was measured."""
 
 _MOST_CHANGES_OF_A_FACT = 2
+_NOTABLE_DEVIATION, _NOTABLE_Z = 0.03, 3.0
+_SUSPECT = 5.0
+"""How much sooner a device that is known to be slow is believed to have done it."""
 _SUSTAINED = 0.6
 NEVER = -1
 
@@ -59,13 +62,25 @@ def candidates(evidence: Evidence) -> list[Explanation]:
         _places(evidence, timelines, times, whole_hosts=False),
         _fleet(evidence, times),
     )
-    return [one for kind in kinds for one in _share(kind)]
+    slow = {device for device, score in evidence.siblings.items() if is_notable(score)}
+    return [one for kind in kinds for one in _share(kind, slow)]
 
 
-def _share(found: Iterable[Explanation]) -> list[Explanation]:
-    """The candidates of one kind that can be told from nothing, each with its share of the belief in the kind."""
+def is_notable(score: SiblingScore) -> bool:
+    """Whether a device is slower than its siblings by enough to speak of."""
+    return score.deviation >= _NOTABLE_DEVIATION and (score.z is None or score.z >= _NOTABLE_Z)
+
+
+def _share(found: Iterable[Explanation], slow: Collection[str]) -> list[Explanation]:
+    """The candidates of one kind that can be told from nothing, each with its share of the belief in the kind.
+
+    A host with a device that is known to be slow is believed sooner to be at fault.
+    """
     rows = [one for one in found if (one.onsets != NEVER).any()]
-    return [replace(one, belief=PRIORS[one.kind] / len(rows)) for one in rows]
+    weights = [_SUSPECT if one.kind in {"host", "device"} and one.where & set(slow) else 1.0 for one in rows]
+    return [
+        replace(one, belief=PRIORS[one.kind] * weight / len(rows)) for one, weight in zip(rows, weights, strict=True)
+    ]
 
 
 Timeline = tuple[int, ...]

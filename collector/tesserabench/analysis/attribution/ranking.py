@@ -15,6 +15,8 @@ from tesserabench.analysis.attribution.observations import Floats
 MOST_CAUSES = 6
 _WORTH = np.log(20.0)
 """Posterior odds at which an explanation is taken: twenty to one against leaving it out."""
+_WORTH_MORE = np.log(200.0)
+"""Odds at which a further explanation is taken: two causes at once are rarer than one and an odd point."""
 _HOPELESS = -3.0
 _ROUNDS = 4
 _TOUCHED = 0.5
@@ -85,7 +87,7 @@ def rank(fit: Fit) -> list[Choice]:
 def _add(state: _State) -> bool:
     worth, touched = state.weigh(state.chosen, state.on)
     best = int(np.argmax(worth))
-    if worth[best] < _WORTH:
+    if worth[best] < (_WORTH_MORE if state.chosen else _WORTH):
         return False
     state.chosen.append(best)
     state.on = np.vstack([state.on, touched[best] > _TOUCHED])

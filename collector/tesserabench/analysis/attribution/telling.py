@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from tesserabench.analysis.attribution.evidence import Cause, Change, CommitRange, Evidence
-from tesserabench.analysis.attribution.explanations import NEVER, Explanation
+from tesserabench.analysis.attribution.explanations import NEVER, Explanation, is_notable
 from tesserabench.analysis.attribution.likelihood import Fit
 from tesserabench.analysis.attribution.movement import Movement
 from tesserabench.analysis.attribution.ranking import Choice
@@ -16,7 +16,6 @@ MEASURE_AGAIN = "Measure the last good and the first new commit again, on the sa
 
 _TOUCHED = 0.5
 _SHOWN = 4
-_NOTABLE_Z = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +134,10 @@ def _commits(commits: CommitRange | None) -> str:
 
 def _siblings(story: Story) -> list[str]:
     return [
-        f"Device {device} on {host_of(story.evidence, device)} already was {percent(score.deviation)} slower than its "
-        f"siblings (z {score.z:.1f})."
+        f"Device {device} on {host_of(story.evidence, device)} is {percent(score.deviation).lstrip('+')} slower "
+        f"than its siblings{'' if score.z is None else f' (z {score.z:.1f})'}."
         for device in story.moves.moved[:_SHOWN]
-        if (score := story.evidence.siblings.get(device)) is not None and abs(score.z) >= _NOTABLE_Z
+        if (score := story.evidence.siblings.get(device)) is not None and is_notable(score)
     ]
 
 

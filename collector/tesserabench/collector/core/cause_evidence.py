@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.attribution import Change, Evidence, SiblingScore, Track, Visit
-from tesserabench.collector.core import references
+from tesserabench.collector.core import references, siblings
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store import tracks as store
 from tesserabench.collector.store.tables import Project, Series
@@ -74,8 +74,14 @@ async def gather(session: AsyncSession, question: Question) -> Evidence:
         visits=tuple(map(_visit, visits)),
         tracks=_tracks(points, visits, series, names, question.is_canary),
         changes=tuple(_change(change, names) for change in changes if change.series_id in names),
-        siblings=question.siblings,
+        siblings=await _siblings(session, visits) | dict(question.siblings),
     )
+
+
+async def _siblings(session: AsyncSession, visits: Sequence[DeviceVisit]) -> dict[str, SiblingScore]:
+    """How far behind their siblings the devices are that have an open finding for it."""
+    known = await siblings.known_slow(session, {visit.device for visit in visits})
+    return {device: SiblingScore(deviation=row.change) for device, row in known.items() if row.change is not None}
 
 
 async def _runs(session: AsyncSession, question: Question, affected: Collection[int]) -> list[int]:

@@ -1,23 +1,52 @@
 """The history of a series is judged by the policy too, with rules about the hosts that measured it."""
 
 from support.histories import changes, measure, take_in, wobbly
-from support.laboratory import Laboratory
+from support.laboratory import Laboratory, at_once
 from tesserabench.collector.core import policies
+from tesserabench.collector.core.finding_causes import Asking
 from tesserabench.collector.core.policies import NewPolicy
+from tesserabench.collector.work.causes import CauseFinder
 
 STEPPED = [1.0] * 12 + [1.12] * 8
 
 
-async def test_a_step_is_as_bad_as_the_rule_of_its_host_says(laboratory: Laboratory) -> None:
-    text = """apiVersion: tesserabench/v1
-kind: Policy
-rules:
-  - {name: elsewhere, match: {host: node-2}, severities: {critical: 50 %}}
-  - {name: here, match: {host: node-1, branch: main}, severities: {major: 3 %, critical: 20 %}}
-"""
+async def put(laboratory: Laboratory, rules: str) -> None:
+    text = f"apiVersion: tesserabench/v1\nkind: Policy\nrules:\n{rules}"
     async with laboratory.database.transaction() as session:
         await policies.apply(session, NewPolicy(project="default", text=text), actor="ann", now=laboratory.clock())
+
+
+async def test_a_step_is_as_bad_as_the_rule_of_its_host_says_and_its_finding_has_the_rules_owner(
+    laboratory: Laboratory,
+) -> None:
+    await put(
+        laboratory,
+        """  - {name: elsewhere, match: {host: node-2}, severities: {critical: 50 %}, owner: nobody}
+  - {name: here, match: {host: node-1, branch: main}, severities: {major: 3 %, critical: 20 %}, owner: me, alert: info}
+""",
+    )
     await measure(laboratory, wobbly(STEPPED))
     await take_in(laboratory)
     (found,) = await changes(laboratory)
     assert (found.state, found.worse, found.severity) == ("confirmed", True, "major")
+    await CauseFinder(Asking(database=laboratory.database, offload=at_once, clock=laboratory.clock)).step()
+    (finding,) = await laboratory.regressions()
+    assert (finding.severity, finding.owner, finding.alert) == ("major", "me", "minor")
+    assert finding.policy == "projects/default/policies/1"
+
+
+async def test_a_step_that_is_ignored_or_too_small_to_matter_is_kept_and_opens_no_finding(
+    laboratory: Laboratory,
+) -> None:
+    await put(
+        laboratory,
+        """  - {name: flaky, match: {benchmark: gemm}, ignore: until the new driver}
+  - {name: rest, minimum-effect: 15 %}
+""",
+    )
+    await measure(laboratory, wobbly(STEPPED))
+    await take_in(laboratory)
+    (found,) = await changes(laboratory)
+    assert (found.state, found.worse, found.severity) == ("confirmed", True, None)
+    await CauseFinder(Asking(database=laboratory.database, offload=at_once, clock=laboratory.clock)).step()
+    assert not await laboratory.regressions()

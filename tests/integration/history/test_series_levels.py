@@ -1,6 +1,7 @@
 """The level that runs are compared with, and what has crept away from that of a release."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +63,9 @@ async def test_results_that_were_called_worse_never_move_the_level(laboratory: L
     assert after.level == pytest.approx(nine[4], abs=1e-5)
 
 
-async def blind(function: Any, *arguments: Any) -> Any:
+async def blind(function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Any:
     """Detection that sees no change: what is left for the comparison with a release."""
-    found: list[Detected] = await at_once(function, *arguments)
+    found: list[Detected] = await at_once(function, *arguments, **keywords)
     return [replace(item, marks=(), levels=item.levels[-1:]) for item in found]
 
 

@@ -267,10 +267,12 @@ def fleets(seed: int, count: int) -> Iterator[History]:
         rng = np.random.default_rng([seed, 5, index])
         length, number = int(rng.integers(80, 201)), int(rng.integers(2, 5))
         spread = math.exp(rng.uniform(math.log(0.003), math.log(0.02)))
+        kind = ("step", "none", "one_host_drifts")[index % 3]
+        # With two hosts nobody can tell which of them drifts.
+        number = max(3, number) if kind == "one_host_drifts" else number
         where = _visits(rng, length, number)
         logs = white(rng, length, spread) + (rng.normal(0, 0.06, number))[where]
         changes: tuple[int, ...] = ()
-        kind = ("step", "none", "one_host_drifts")[index % 3]
         if kind == "step":
             place = int(rng.integers(length // 4, 3 * length // 4))
             logs[place:] += max(0.03, 4 * spread) * rng.choice([-1, 1])

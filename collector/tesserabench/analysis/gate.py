@@ -186,12 +186,16 @@ def decide(
     if modes is not None:
         measured = replace(measured, notes=(*measured.notes, wording.two_modes(modes)))
         if modes.mix_changed and abs(effect.worsening) < needed:
-            return answer(measured, Verdict.INCONCLUSIVE, wording.mix_changed(modes), reason=Reason.MODE_MIX_CHANGED)
+            open_question = replace(measured, confirmed=False)
+            return answer(
+                open_question, Verdict.INCONCLUSIVE, wording.mix_changed(modes), reason=Reason.MODE_MIX_CHANGED
+            )
     if _seen(effect, needed):
         if effect.worsening > 0:
             severity = policy.severity(fraction(effect.worsening), primary=primary)
             return answer(measured, Verdict.REGRESSED, wording.regressed(measured), severity=severity)
         return answer(measured, Verdict.IMPROVED, wording.improved(measured))
+    measured = replace(measured, confirmed=False)
     half_width = effect.half_width(policy.confidence)
     unclear = modes is not None and modes.mix_unclear
     if abs(effect.worsening) < limit and effect.worsening + half_width < excluded and not unclear:
@@ -230,7 +234,7 @@ def finding_p_value(judgement: Judgement) -> float:
 def not_significant_among(judgement: Judgement, q_value: float, compared: int) -> Judgement:
     """The judgement of a change that stands alone but not among as many comparisons."""
     return answer(
-        replace(judgement, severity=None),
+        replace(judgement, severity=None, confirmed=False),
         Verdict.INCONCLUSIVE,
         wording.not_significant(judgement, q_value, compared),
         reason=Reason.TOO_NOISY,

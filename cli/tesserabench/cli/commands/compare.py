@@ -6,6 +6,7 @@ import click
 from tesserabench.cli.context import CommandContext
 from tesserabench.cli.errors import EmptyResult
 from tesserabench.cli.exit_codes import Ending
+from tesserabench.cli.file_comparison import compare_files, names_a_file
 from tesserabench.cli.following import policy_of
 from tesserabench.cli.grammar import command
 from tesserabench.cli.options import Texts, policy_options
@@ -55,6 +56,7 @@ def require_series(comparison: Comparison, *, allow_empty: bool) -> None:
         ("tbctl compare 41 42", "run 42 against run 41"),
         ("tbctl compare branch:main branch:faster-epilogue --suite gemm", "two branches"),
         ("tbctl compare baseline:v1.4 commit:abc1234 --exit-code", "end with 10 when something became slower"),
+        ("tbctl compare old.json new.json", "two files of tbctl bench run --out, without a collector"),
     ),
 )
 @click.argument("base")
@@ -68,11 +70,16 @@ def compare_command(context: CommandContext, base: str, head: str, **values: Any
 
     The table shows the metrics that decide; -o wide, csv and json show the others too.
 
-    BASE and HEAD are run:ID, commit:HASH, branch:NAME or baseline:NAME, or one of them without its prefix.
+    BASE and HEAD are run:ID, commit:HASH, branch:NAME or baseline:NAME, or one of them without its prefix. Two files
+    that end in .json are judged here, by the same rules: files of tbctl bench run --out, or of tbctl result list RUN
+    -o json. They hold no history, so that how much runs differ is assumed.
     """
     typed = Texts(values=values)
-    request = CompareRequest(project=context.settings.project, base=base, head=head, suite=typed.text("suite"))
-    comparison = context.collector.call(context.collector.stubs.results.Compare, request)
+    if names_a_file(base) or names_a_file(head):
+        comparison = compare_files(base, head, suite=typed.text("suite"))
+    else:
+        request = CompareRequest(project=context.settings.project, base=base, head=head, suite=typed.text("suite"))
+        comparison = context.collector.call(context.collector.stubs.results.Compare, request)
     require_series(comparison, allow_empty=typed.flag("allow_empty"))
     policy = policy_of(typed, context.settings, default="any")
     ending = comparison_ending(comparison, policy)

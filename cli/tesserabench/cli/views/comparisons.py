@@ -88,6 +88,7 @@ def verdict_lines(comparison: Comparison, run: Run | None) -> list[str]:
         lines.append(f"  and {len(regressed) - _MOST_LINES} more; -o wide or -o json shows all of them")
     lines += _secondary_lines(comparison, {_series(entry) for entry in regressed})
     lines += _inconclusive_lines(comparison)
+    lines += [f"  note: {note}" for note in comparison.notes]
     lines += _limit_lines(comparison)
     for difference in comparison.differences:
         mark = " (not comparable)" if difference.decisive else ""
@@ -108,6 +109,7 @@ def _regressed_lines(entry: ComparisonEntry, comparison: Comparison, run: Run | 
         lines.append(f"    cause: {cause}")
     if entry.explanation:
         lines.append(f"    {entry.explanation}")
+    lines += [f"    {note}" for note in entry.notes]
     others = [item for item in comparison.entries if not item.primary and _series(item) == _series(entry)]
     also = [_how_much(item) for item in others if _is(item, Verdict.VERDICT_REGRESSED)]
     if also:

@@ -191,6 +191,14 @@ async def test_a_budget_too_small_for_anything_says_so(laboratory: Laboratory) -
     assert await looks_of(laboratory, run_id) == []
 
 
+async def test_undecided_results_say_why_they_were_not_looked_at_again(laboratory: Laboratory) -> None:
+    await laboratory.run()
+    restless = Conditions(factors={GEMM: 1.15}, noise=80, case_seconds=20)
+    run_id = await laboratory.run(gated(budget_seconds=10.0), restless)
+    assert (await laboratory.get(run_id)).state == FINISHED
+    assert "too little for another look" in (await entry_of(laboratory, run_id))["explanation"]
+
+
 async def test_a_look_that_fails_is_followed_by_another(laboratory: Laboratory) -> None:
     await laboratory.run()
     run_id = await laboratory.run(gated(looks=2), SLOW)

@@ -3,9 +3,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.json_format import ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
 from tesserabench.analysis.results import SeriesKey
+from tesserabench.collector.api.translation import gate_of
 from tesserabench.collector.core.look_hosts import may_move
 from tesserabench.collector.core.look_plan import MOST_LAUNCHES, Costs, LookPlan, Question, plan
 from tesserabench.collector.core.look_progress import LookView, progress
@@ -15,6 +17,7 @@ from tesserabench.collector.core.spec import GateSpec, HostSelector, RunSpec
 from tesserabench.collector.errors import InvalidArgumentError
 from tesserabench.collector.store.look_tables import Look
 from tesserabench.collector.store.tables import Project, Run
+from tesserabench.v1 import run_pb2
 
 SPEC = RunSpec(suite="core", trials=5, seed=7, selector=HostSelector(conditions=("gpu=h100",), count=2))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -174,6 +177,12 @@ def test_how_many_looks_a_gate_allows() -> None:
 def test_a_gate_that_cannot_be_meant_is_refused(gate: GateSpec, words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         gate.validate()
+    message = ParseDict(gate.to_json(), run_pb2.GateSpec())
+    if gate.budget_seconds == 0:
+        # Left out of the JSON as nothing; on the wire it is there.
+        message.budget.SetInParent()
+    with pytest.raises(InvalidArgumentError, match=words):
+        gate_of(message)
 
 
 def test_the_budget_runs_from_the_first_further_look_on() -> None:

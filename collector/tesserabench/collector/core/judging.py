@@ -157,8 +157,8 @@ async def _take_first_look(judging: Judging, case: Case, comparison: Comparison)
                 await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now)
                 await looks.wait(session, run, asked.look)
                 return
-            answers = _unanswered(found.comparison, found.suspected, asked.why_not)
-        if found.suspected:
+            answers = _unanswered(found.comparison, [question.key for question in questions], asked.why_not)
+        if answers:
             found = await findings.second_look(session, found.comparison, answers, occasion)
         await _finish(session, case, found, occasion)
 
@@ -227,12 +227,13 @@ def _question(case: Case, entry: Entry, judgement: Judgement, *, suspected: bool
     worsening = judgement.worsening or 0.0
     severity = case.rules(entry.series).severity(worsening, primary=entry.series.primary)
     wanted = judgement.launches_to_settle
+    measured = sum(look.launches for look in judgement.looks) or entry.head.launches
     return Question(
         key=entry.series.key,
         suspected=suspected,
         severity=severity.rank if severity is not None else 0,
         worsening=worsening,
-        launches=None if wanted is None or suspected else max(1, wanted - entry.head.launches),
+        launches=None if wanted is None or suspected else max(1, wanted - measured),
     )
 
 

@@ -1,5 +1,6 @@
 """What holds for one series: every setting of the policy, resolved."""
 
+import math
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Self
@@ -149,6 +150,13 @@ class Rule:
     def alerting(self) -> str:
         """Which alert a finding fires: the word of a severity, `none`, or empty for that of its size."""
         return _ALERTING[self.alert]
+
+    def policy_on(self, today: date) -> Policy:
+        """The limits on a day (UTC): while it is ignored nothing is large enough to matter."""
+        limits = self.policy()
+        if self.ignore is None or not self.ignore.holds(today):
+            return limits
+        return replace(limits, minor=math.inf, major=math.inf, critical=math.inf)
 
     def policy(self) -> Policy:
         """The limits of the gate.

@@ -18,6 +18,7 @@ from tesserabench.collector.core.cause_evidence import ChangeSeen, IsCanary, Que
 from tesserabench.collector.core.finding_groups import Group, Matter, take_up, tell_unknown
 from tesserabench.collector.core.finding_life import Event
 from tesserabench.collector.core.regressions import DETECTOR, Act, returned, step
+from tesserabench.collector.core.series_rules import rule_of
 from tesserabench.collector.store import finding_changes as store
 from tesserabench.collector.store import regressions as regression_store
 from tesserabench.collector.store.database import Database
@@ -104,7 +105,7 @@ async def _read(session: AsyncSession, project_id: int, line: str, since: dateti
     changes = {change.id: (change, series) for change, series in [*new, *known]}
     findings = {-row.id: (row, series) for row, series in waiting}
     seen = [_seen(change) for change, _ in changes.values()] + [_seen_by_run(row) for row, _ in findings.values()]
-    question = Question(project=project, line=line, changes=seen, is_canary=await _is_canary(session, project))
+    question = Question(project=project, line=line, changes=seen, is_canary=await _is_canary(session, project, line))
     return _Asked(
         project_id=project_id,
         line=line,
@@ -114,19 +115,12 @@ async def _read(session: AsyncSession, project_id: int, line: str, since: dateti
     )
 
 
-async def _is_canary(session: AsyncSession, project: Project) -> IsCanary:
+async def _is_canary(session: AsyncSession, project: Project, line: str) -> IsCanary:
     """A series is a canary by its suite, or because the project's policy says so."""
     rules = (await policies.in_force(session, project)).rules
 
     def is_canary(series: Series) -> bool:
-        rule = rules.for_series(
-            suite=series.suite,
-            benchmark=series.benchmark,
-            case=series.case_id,
-            mode=series.mode,
-            metric=series.metric,
-            device=series.device_key,
-        )
+        rule = rule_of(rules, series, line or project.default_branch)
         return rule.canary or cause_evidence.in_canary_suite(series)
 
     return is_canary

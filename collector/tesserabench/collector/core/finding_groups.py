@@ -14,6 +14,7 @@ from tesserabench.collector.core.attributions import attribution_json
 from tesserabench.collector.core.finding_evidence import FOUND_BY, HISTORY
 from tesserabench.collector.core.finding_life import TRANSITIONS, Event, is_worse
 from tesserabench.collector.core.regressions import DETECTOR, Act, NewFinding, Subject, note, step
+from tesserabench.collector.core.series_rules import rule_in_force
 from tesserabench.collector.store import finding_changes as store
 from tesserabench.collector.store import regressions as regression_store
 from tesserabench.collector.store.history_tables import ChangePoint
@@ -120,6 +121,7 @@ def _badness(row: Regression) -> tuple[int, float]:
 
 async def _open(session: AsyncSession, matter: Matter, group: Group) -> Regression:
     worst, series = max(group.changes, key=lambda pair: abs(finding_evidence.worsening(pair[0])))
+    policy, rule = await rule_in_force(session, series, matter.line)
     row = Regression(
         project_id=matter.project_id,
         kind=FindingKind.REGRESSION.value,
@@ -131,7 +133,9 @@ async def _open(session: AsyncSession, matter: Matter, group: Group) -> Regressi
         severity=finding_evidence.severity_of(worst).value,
         change=finding_evidence.worsening(worst),
         evidence={},
-        owner="",
+        owner=rule.owner,
+        alert=rule.alerting,
+        policy=policy,
         run_id=worst.run_id,
         base_run_id=worst.before_run_id,
         created_at=matter.now,

@@ -36,6 +36,14 @@ async def rules_of(
     return found
 
 
+async def rule_in_force(session: AsyncSession, series: Series, line: str) -> tuple[str, Rule]:
+    """The name of the policy in force, empty for what is built in, and what it says of a series on a line."""
+    project = await session.get_one(Project, series.project_id)
+    policy = await policies.in_force(session, project)
+    hosts = (await policy_store.newest_hosts(session, line, [series.id])).get(series.id, ())
+    return policy.name, rule_of(policy.rules, series, line or project.default_branch, hosts=hosts)
+
+
 async def _hosts(session: AsyncSession, rows: Iterable[tuple[Series, str]]) -> dict[tuple[int, str], tuple[str, ...]]:
     """The hosts that measured each series last."""
     by_line: dict[str, list[int]] = {}

@@ -11,7 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
@@ -187,7 +187,11 @@ async def _prepare(
         if not _continues(watch, news.points.get(key, ()), smallest_step(rules[key], series)):
             whole.add(key)
     read = await store.points_of(session, whole) if whole else {}
-    return [_prepared(watch, series, rules[watch.series_id, watch.line], read, news.points) for watch, series in rows]
+    today = watching.clock().date()
+    return [
+        _prepared(watch, series, rules[watch.series_id, watch.line], read, news.points, today=today)
+        for watch, series in rows
+    ]
 
 
 def _continues(watch: SeriesWatch, new: Sequence[Point], smallest: float) -> bool:
@@ -202,6 +206,8 @@ def _prepared(
     rule: Rule,
     read: Mapping[SeriesLine, list[Point]],
     fresh: Mapping[SeriesLine, list[Point]],
+    *,
+    today: date,
 ) -> _Prepared:
     key = (watch.series_id, watch.line)
     whole = key in read
@@ -212,7 +218,7 @@ def _prepared(
         tuple("+".join(point.hosts) for point in new),
         smallest_step(rule, series),
     )
-    return _Prepared(watch, series, rule.policy(), task, new)
+    return _Prepared(watch, series, rule.policy_on(today), task, new)
 
 
 async def _write(

@@ -53,6 +53,8 @@ def _unclaimed(since: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         ChangePoint.state == ChangeState.CONFIRMED.value,
         ChangePoint.worse.is_(True),
+        # Steps that the policy calls too small to matter, or ignores, are shown and open no finding.
+        ChangePoint.severity.is_not(None),
         ChangePoint.regression_id.is_(None),
         ChangePoint.at >= since,
         still,

@@ -21,7 +21,7 @@ from tesserabench.collector.api.run_service import RunService
 from tesserabench.collector.api.schedule_service import ScheduleService
 from tesserabench.collector.api.server import Service
 from tesserabench.collector.api.system_service import About, SystemService
-from tesserabench.collector.core import fleet, missing_data, regression_gauges
+from tesserabench.collector.core import fleet, missing_data, regression_gauges, score_gauges
 from tesserabench.collector.core.attempts import Patience
 from tesserabench.collector.core.finding_causes import Asking
 from tesserabench.collector.core.ingest import Ingest
@@ -184,7 +184,7 @@ def services(of: Parts, about: About) -> list[Service]:
 
 def gauges(of: Parts) -> Gauges:
     """What keeps the gauges that stand in the database up to date."""
-    return Gauges(of.database, of.clock, [regression_gauges.refresh, missing_data.refresh])
+    return Gauges(of.database, of.clock, [regression_gauges.refresh, score_gauges.refresh, missing_data.refresh])
 
 
 def jobs(of: Parts) -> dict[str, Work]:

@@ -26,6 +26,13 @@ ROUTES = [
     ("alertname=TesserabenchRegressionOpen severity=warning project=p suite=s", "chat"),
     ("alertname=TesserabenchRegressionOpen severity=info project=p suite=s", "digest"),
     ("alertname=TesserabenchRegressionUntriaged severity=warning project=p", "chat"),
+    (
+        "alertname=TesserabenchRegressionUntriaged severity=warning project=p kind=slow_device audience=operators",
+        "operators",
+    ),
+    ("alertname=TesserabenchDeviceSlow severity=warning audience=operators device=d", "operators"),
+    ("alertname=TesserabenchFalseAlarmsMany severity=warning audience=operators", "operators"),
+    ("alertname=TesserabenchSeriesStale severity=warning project=p", "operators"),
     ("alertname=TesserabenchScheduleMissed severity=warning project=p schedule=nightly", "chat"),
     ("alertname=TesserabenchCollectorDown severity=critical", "pager"),
     ("alertname=TesserabenchCollectorDown severity=warning instance=a:7711", "chat"),

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from tesserabench.analysis.rules.verdicts import Terms, compare_under
-from tesserabench.collector.core import baselines, policies, references, results
+from tesserabench.analysis.compare import compare
+from tesserabench.analysis.rules.verdicts import Terms, applied
+from tesserabench.collector.core import baselines, false_alarms, policies, references, results
 from tesserabench.collector.core.comparisons import comparison_json
 from tesserabench.collector.core.judging import Judging
 from tesserabench.collector.core.references import Scope
@@ -47,6 +48,8 @@ async def compare_references(
         branches = references.branch_names(baselines.base_branch(head_run, project), project.default_branch)
         noise = await results.history(session, head_run, branches, [series.key for series in head_results.series])
         policy = await policies.in_force(session, project, judging.policy)
+        classes = sorted({series.key.device for series in head_results.series})
+        rates = await false_alarms.on_classes(session, project.name, classes, judging.clock())
     terms = Terms(
         rules=policy.rules,
         name=policy.name,
@@ -54,8 +57,9 @@ async def compare_references(
         branch=baselines.own_branch(head_run, project),
         today=judging.clock().date(),
     )
-    comparison = await judging.offload(compare_under, terms, base_results, head_results, noise)
-    return comparison_json(comparison, judging.clock())
+    rules = false_alarms.raised_rules(terms.limits, rates)
+    comparison = await judging.offload(compare, base_results, head_results, terms.overall, noise, rules=rules)
+    return comparison_json(false_alarms.told(applied(terms, comparison), rates), judging.clock())
 
 
 def _check_measured(run: Run) -> None:

@@ -11,28 +11,29 @@ twice changes nothing.
                               └                                              none left: finished ◀┘
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ParamSpec, Protocol, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.analysis.compare import Comparison, Entry, compare, rejudged
-from tesserabench.analysis.confirmation import Answer, Confirmation, unconfirmed
-from tesserabench.analysis.judgement import Judgement
+from tesserabench.analysis.compare import Comparison, compare, rejudged
+from tesserabench.analysis.confirmation import Answer, Confirmation
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import SeriesKey
 from tesserabench.analysis.rules.verdicts import applied
-from tesserabench.analysis.sequential import Matter, Reviewed, Standing, may_be_settled, review
+from tesserabench.analysis.sequential import Reviewed, review
 from tesserabench.analysis.words import Verdict
 from tesserabench.collector.core import (
     baselines,
     duet_looks,
     endings,
+    false_alarms,
     findings,
     identical,
     judging_case,
+    look_questions,
     looks,
     slow_heads,
 )
@@ -90,10 +91,13 @@ async def judge(judging: Judging, run_id: int) -> None:
     comparison = await judging.offload(compare, case.base, case.head, overall, case.history, rules=case.at_first())
     comparison = applied(case.terms, comparison)
     comparison = slow_heads.excuse(comparison, case.slow)
+    comparison = false_alarms.told(comparison, case.false_alarms)
     if not case.second:
         await _take_first_look(judging, case, comparison)
         return
-    reviewed = await judging.offload(review, _matter(case, comparison)) if case.looks and case.base else {}
+    reviewed = (
+        await judging.offload(review, look_questions.matter(case, comparison)) if case.looks and case.base else {}
+    )
     await _take_another_look(judging, case, comparison, reviewed)
 
 
@@ -150,14 +154,16 @@ async def _take_first_look(judging: Judging, case: Case, comparison: Comparison)
         if not GateSpec.from_json(run.gate).confirms:
             answers = findings.confirmed_at_once(found.suspected, found.comparison)
         else:
-            questions = await _questions(session, case, found)
+            questions = await look_questions.at_first(session, case, found)
             asked = await _ask(session, judging, case, found.comparison, questions)
             if asked.look is not None:
                 content = comparison_json(found.comparison, now, found.regressions)
                 await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now)
                 await looks.wait(session, run, asked.look)
                 return
-            answers = _unanswered(found.comparison, [question.key for question in questions], asked.why_not)
+            answers = look_questions.unanswered(
+                found.comparison, [question.key for question in questions], asked.why_not
+            )
         if answers:
             found = await findings.second_look(session, found.comparison, answers, occasion)
         await _finish(session, case, found, occasion)
@@ -173,12 +179,12 @@ async def _take_another_look(
         now = judging.clock()
         await looks.cancel_late(session, run, [look.measuring for look in case.looks], now)
         case = replace(case, points_at_host=any(item.judgement.points_at_host for item in reviewed.values()))
-        asked = await _ask(session, judging, case, comparison, _still_open(case, comparison, reviewed))
+        asked = await _ask(session, judging, case, comparison, look_questions.still_open(case, comparison, reviewed))
         if asked.look is not None:
             await looks.wait(session, run, asked.look)
             return
         occasion = _occasion(case, run, now, _last_measured(case))
-        answers = _answers(case, comparison, reviewed, asked.why_not)
+        answers = look_questions.answers(case, comparison, reviewed, asked.why_not)
         await _finish(session, case, await _settled(session, comparison, answers, occasion), occasion)
 
 
@@ -194,90 +200,6 @@ async def _ask(
     ]
     wanted = Wanted(questions=questions, along=along, patience=judging.patience, now=judging.clock())
     return await looks.ask(session, case.looked_at, wanted)
-
-
-async def _questions(session: AsyncSession, case: Case, found: Findings) -> list[Question]:
-    """What is worth another look: what is suspected, and where it was asked for, what may yet be settled."""
-    suspects = set(found.suspected)
-    gate = GateSpec.from_json(case.run.gate)
-    base_too = gate.sequential and await looks.base_at_hand(session, case.looked_at)
-    return [
-        _question(case, entry, entry.judgement, suspected=entry.series.key in suspects)
-        for entry in found.comparison.entries
-        if entry.series.key in suspects
-        or (gate.sequential and entry.series.primary and may_be_settled(entry.judgement, base_too=base_too))
-    ]
-
-
-def _still_open(case: Case, comparison: Comparison, reviewed: Mapping[SeriesKey, Reviewed]) -> list[Question]:
-    """What the looks so far did not settle, and what they had no time for."""
-    questions = []
-    for entry in comparison.entries:
-        key, suspected = entry.series.key, entry.judgement.verdict is Verdict.REGRESSED
-        found = reviewed.get(key)
-        if found is not None and entry.series.primary:
-            if found.standing is Standing.OPEN and not found.settles_nothing:
-                questions.append(_question(case, entry, found.judgement, suspected=suspected))
-        elif key in case.left_out:
-            questions.append(_question(case, entry, entry.judgement, suspected=suspected))
-    return questions
-
-
-def _question(case: Case, entry: Entry, judgement: Judgement, *, suspected: bool) -> Question:
-    worsening = judgement.worsening or 0.0
-    severity = case.rules(entry.series).severity(worsening, primary=entry.series.primary)
-    wanted = judgement.launches_to_settle
-    measured = sum(look.launches for look in judgement.looks) or entry.head.launches
-    return Question(
-        key=entry.series.key,
-        suspected=suspected,
-        severity=severity.rank if severity is not None else 0,
-        worsening=worsening,
-        launches=None if wanted is None or suspected else max(1, wanted - measured),
-    )
-
-
-def _matter(case: Case, comparison: Comparison) -> Matter:
-    assert case.base is not None
-    asked = {key for look in case.looks for key in look.measured.asked}
-    return Matter(
-        base=case.base,
-        head=case.head,
-        first={
-            entry.series.key: entry.judgement
-            for entry in comparison.entries
-            if entry.judgement.p_value is not None or entry.series.key in asked
-        },
-        policies={entry.series.key: case.rules(entry.series) for entry in comparison.entries},
-        history=case.history,
-        looks=[look.measured for look in case.looks],
-        spending=case.spending,
-    )
-
-
-def _answers(
-    case: Case, comparison: Comparison, reviewed: Mapping[SeriesKey, Reviewed], why: str
-) -> dict[SeriesKey, Confirmation]:
-    """What every look together says of each series that was to be looked at again."""
-    asked = {key for look in case.looks for key in look.measured.asked}
-    answers = {key: item.confirmation(why) for key, item in reviewed.items()}
-    return _unanswered(comparison, asked | case.left_out, why or "It was not measured again.") | answers
-
-
-def _unanswered(comparison: Comparison, keys: Iterable[SeriesKey], why: str) -> dict[SeriesKey, Confirmation]:
-    """The answers for what no look could settle: a suspicion stays open, and what was undecided says why it is."""
-    judgements = {entry.series.key: entry.judgement for entry in comparison.entries}
-    return {
-        key: Confirmation(answer=Answer.NOT_CONFIRMED, judgement=_left(judgements[key], why))
-        for key in keys
-        if key in judgements
-    }
-
-
-def _left(judgement: Judgement, why: str) -> Judgement:
-    if judgement.verdict is Verdict.REGRESSED:
-        return unconfirmed(judgement, why)
-    return replace(judgement, explanation=f"{judgement.explanation} {why}".rstrip())
 
 
 async def _settled(

@@ -185,6 +185,26 @@ SLOW_DEVICE_RATIO = SnapshotGauge(
     "How much slower than its siblings a device is whose finding is confirmed and unanswered: 0.1 is 10 %.",
     ("project", "device", "device_model", "regression_id", "severity"),
 )
+FALSE_ALARM_RATIO = SnapshotGauge(
+    "false_alarm_ratio",
+    "Share of identical code that the gate called different in the last 90 days: 0.01 is 1 %.",
+    ("project", "device_model"),
+)
+IDENTICAL_COMPARISONS = SnapshotGauge(
+    "identical_comparisons",
+    "Results that were compared with another measurement of the same code in the last 90 days.",
+    ("project", "device_model"),
+)
+LIMIT_FACTOR = SnapshotGauge(
+    "limit_factor",
+    "What the smallest change that matters is multiplied by, because identical code differs too often.",
+    ("project", "device_model"),
+)
+DETECTOR_FINDINGS = SnapshotGauge(
+    "detector_findings",
+    "Confirmed findings of the last 90 days by what people say of the detector: right, wrong, or nothing yet.",
+    ("project", "device_model", "kind", "feedback"),
+)
 SCHEDULE_LAST_SUCCESS = SnapshotGauge(
     "schedule_last_success_timestamp_seconds", "When a run of a schedule last ended well.", ("project", "schedule")
 )

@@ -29,6 +29,13 @@ async def times_to_triage(
     return (await session.execute(statement.group_by(*what))).all()
 
 
+async def feedback(session: AsyncSession, *, since: datetime) -> Sequence[Row[str, str, str, bool | None, int]]:
+    """Project, class of hosts, kind, feedback and number of findings that were once confirmed."""
+    what = (Project.name, Regression.device_key, Regression.kind, Regression.feedback)
+    statement = select(*what, func.count()).join(Project, Project.id == Regression.project_id)
+    return (await session.execute(statement.where(*_counted("", since)).group_by(*what))).all()
+
+
 def _counted(project: str, since: datetime) -> tuple[ColumnElement[bool], ...]:
     confirmed = select(literal(1)).where(
         RegressionEvent.regression_id == Regression.id, RegressionEvent.state == RegressionState.CONFIRMED.value

@@ -76,3 +76,10 @@ async def first_without_second(session: AsyncSession, *, since: datetime) -> Row
         .with_for_update(of=Run, skip_locked=True)
     )
     return (await session.execute(statement)).one_or_none()
+
+
+async def projects(session: AsyncSession, *, since: datetime) -> Sequence[str]:
+    """Names of the projects that compared identical code since then."""
+    table = IdenticalComparison
+    compared = select(literal(1)).where(table.project_id == Project.id, table.at >= since)
+    return (await session.scalars(select(Project.name).where(compared.exists()).order_by(Project.name))).all()

@@ -13,10 +13,12 @@ from support.laboratory import Conditions, Laboratory, Request, at_once
 from support.tbctl import Tbctl, clean_environment
 from support.waiting import wait_until_async
 from tesserabench.collector.core import metrics, policies
+from tesserabench.collector.core.regressions import NewFinding, Subject, open_finding
 from tesserabench.collector.core.siblings import may_cordon
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.store import comparisons
-from tesserabench.collector.store.tables import Host, Regression
+from tesserabench.collector.store.tables import Host, Project, Regression, RegressionMember, Series
+from tesserabench.collector.store.words import FindingKind, Severity
 from tesserabench.collector.work.siblings import SiblingCheck
 from tesserabench.v1.host_service_pb2 import CompareDevicesRequest, DeviceStanding, GetHostRequest, RankNoiseRequest
 
@@ -134,6 +136,33 @@ async def test_what_a_slow_device_shows_as_worse_is_inconclusive(laboratory: Lab
 
     really = await laboratory.run(_request("bbbbbbb222"), Conditions(host=SICK, level=1.45e6))
     assert (await laboratory.get(really)).verdict == "regressed", "far beyond what the device accounts for"
+
+
+async def test_a_device_that_is_slow_in_one_series_keeps_its_finding_until_that_is_back(laboratory: Laboratory) -> None:
+    async def measured(factor: float) -> None:
+        for host in HOSTS:
+            run_id = await laboratory.ask(_request())
+            factors = {"fft[n=1]": factor} if host == SICK else {}
+            # Two of the three say that the device is well.
+            cases = ("gemm[n=512]", "fft[n=1]", "norm[n=1]")
+            await laboratory.measure(run_id, Conditions(host=host, factors=factors, cases=cases))
+
+    for _ in range(3):
+        await measured(1.06)
+    async with laboratory.database.transaction() as session:
+        project = (await session.scalars(select(Project))).one()
+        slow = await session.scalar(select(Series).where(Series.primary, Series.case_id == "fft[n=1]"))
+        assert slow is not None
+        about = Subject(project_id=project.id, kind=FindingKind.SLOW_DEVICE, id=f"devices/{DEVICE}")
+        new = NewFinding(subject=about, summary="slow in one series", severity=Severity.MAJOR, change=0.06)
+        row = await open_finding(session, new, now=laboratory.clock.now)
+        member = {"change": 0.06, "severity": "major", "evidence": {}}
+        session.add(RegressionMember(regression_id=row.id, series_id=slow.id, **member))
+    check = _check(laboratory)
+    assert (await check.check()).closed == ()
+    for _ in range(3):
+        await measured(1.0)
+    assert (await check.check()).closed == (DEVICE,)
 
 
 async def test_a_policy_has_slow_devices_taken_out_of_use(laboratory: Laboratory) -> None:

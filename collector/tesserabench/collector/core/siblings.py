@@ -6,7 +6,7 @@ A slow device is a finding about the device; while it is open, what was measured
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -61,11 +61,35 @@ class Readings:
     runs: frozenset[int] = frozenset()
     """What it was read from."""
 
+    def about(self, series: Mapping[int, Sequence[str]]) -> tuple[Reading, ...]:
+        """The readings, and once more for each finding those of its own series, as a class of tests of their own."""
+        own = [
+            replace(reading, test_class=_class_of_finding(finding))
+            for finding, names in series.items()
+            for reading in self.readings
+            if reading.series in names
+        ]
+        return (*self.readings, *own)
+
 
 def class_of(series: Series) -> str:
     """The class of tests that a series belongs to, by the family of its benchmark."""
     family = series.benchmark.partition("/")[0]
     return _CLASSES.get(family, family)
+
+
+def _name(series: Series) -> str:
+    """What is measured, whatever the device."""
+    return f"{series.project_id} {series.case_id} {series.mode} {series.metric}"
+
+
+def _class_of_finding(finding_id: int) -> str:
+    return f"finding {finding_id}"
+
+
+async def series_of_findings(session: AsyncSession) -> dict[int, list[str]]:
+    """By open finding of a slow device the names of the series that showed it: one may be slow in these alone."""
+    return {key: [_name(row) for row in rows] for key, rows in (await finding_store.members(session)).items()}
 
 
 def subject_of(device: str) -> str:
@@ -101,7 +125,7 @@ async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: 
         devices_of[point.series_id].add(point.device)
         readings.append(
             Reading(
-                series=f"{row.project_id} {row.case_id} {row.mode} {row.metric}",
+                series=_name(row),
                 test_class=class_of(row),
                 model=own,
                 host=point.host,
@@ -161,10 +185,15 @@ async def apply(
 
     A device that nothing was measured on, or that cannot be judged, keeps its finding.
     """
-    by_device: defaultdict[str, list[DeviceStanding]] = defaultdict(list)
-    for one in found:
-        by_device[one.device].append(one)
     known = {row.subject: row for row in await finding_store.slow_devices(session)}
+    findings = {_class_of_finding(row.id): row.subject for row in known.values()}
+    by_device: defaultdict[str, list[DeviceStanding]] = defaultdict(list)
+    own: dict[str, DeviceStanding] = {}
+    for one in found:
+        if one.test_class not in findings:
+            by_device[one.device].append(one)
+        elif findings[one.test_class] == subject_of(one.device):
+            own[one.device] = one
     opened, closed, cordoned = [], [], []
     for device, rows in sorted(by_device.items()):
         slow = [one for one in rows if one.standing is Standing.SLOW]
@@ -176,7 +205,7 @@ async def apply(
             opened.append(device)
             if await _cordon(session, worst, read.cordons.get(device), finding):
                 cordoned.append(worst.host)
-        elif row is not None and all(_is_back(one) for one in rows):
+        elif row is not None and all(_is_back(one) for one in ([own[device]] if device in own else rows)):
             subject = Subject(project_id=project_id, kind=FindingKind.SLOW_DEVICE, id=subject_of(device))
             comment = "like its siblings again: " + ", ".join(_size(one) for one in rows)
             await regressions.close_finding(session, subject, comment=comment, now=now)

@@ -52,7 +52,8 @@ class SiblingCheck:
             read = await siblings.read(session, now)
             if read.runs <= self._known:
                 return siblings.Outcome()
-            found = await self._offload(standings, read.readings)
+            readings = read.about(await siblings.series_of_findings(session))
+            found = await self._offload(standings, readings)
             outcome = await siblings.apply(session, found, read, self._policy, now)
         self._known = read.runs
         metrics.DEVICE_DEVIATION.replace(_deviations(found))
@@ -62,5 +63,7 @@ class SiblingCheck:
 def _deviations(found: Sequence[DeviceStanding]) -> dict[tuple[str, ...], float]:
     """What can be told of each device; nothing where there is too little evidence."""
     return {
-        (one.host, one.device, one.model, one.test_class): one.deviation for one in found if one.siblings and one.runs
+        (one.host, one.device, one.model, one.test_class): one.deviation
+        for one in found
+        if one.siblings and one.runs and not one.test_class.startswith("finding ")
     }

@@ -1,7 +1,7 @@
 """What counts as a change, and how much noise to expect of a device that nothing is known about yet."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tesserabench.analysis.words import Severity
 
@@ -25,6 +25,8 @@ class Policy:
     minimum_samples: int = 5
     minimum_launches: int = 3
     """From here on the spread between launches is measured; below, it is assumed."""
+    expected_noise: float | None = None
+    """Relative standard deviation between launches to assume; None takes what is usual on such a device."""
 
     @property
     def false_alarm(self) -> float:
@@ -88,6 +90,12 @@ the larger share costs little power where launches agree, and keeps false alarms
 
 SIBLING_NOISE = 0.025
 """Standard deviation between devices of one model: siblings in one node differ by 5 % and more."""
+
+
+def expected_floor(policy: Policy, device_kind: str) -> NoiseFloor:
+    """The noise to assume under a policy on this kind of device."""
+    usual = noise_floor(device_kind)
+    return usual if policy.expected_noise is None else replace(usual, launch=policy.expected_noise)
 
 
 def noise_floor(device_kind: str) -> NoiseFloor:

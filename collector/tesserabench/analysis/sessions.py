@@ -19,7 +19,7 @@ from tesserabench.analysis.policy import (
     SIBLING_NOISE,
     NoiseFloor,
     Policy,
-    noise_floor,
+    expected_floor,
 )
 from tesserabench.analysis.runs import UNEXPLAINED_SHARE
 
@@ -65,7 +65,7 @@ class _Place:
 def estimate(base: Side, head: Side, policy: Policy, history: RunNoise | None) -> Effect:
     """The effect between two sides whose launches know their session and all have a positive finite value."""
     places = sorted({launch.place for launch in base.launches} & {launch.place for launch in head.launches})
-    floor = noise_floor(head.device_kind)
+    floor = expected_floor(policy, head.device_kind)
     found = [_place(base, head, (place,), floor, policy) for place in places]
     if not found:
         everywhere = tuple({launch.place for launch in (*base.launches, *head.launches)})

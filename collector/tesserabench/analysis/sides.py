@@ -24,7 +24,7 @@ from tesserabench.analysis.policy import (
     SIBLING_NOISE,
     NoiseFloor,
     Policy,
-    noise_floor,
+    expected_floor,
 )
 from tesserabench.analysis.runs import OwnNoise, run_effect
 
@@ -63,7 +63,7 @@ def estimate(base: Side, head: Side, policy: Policy, history: RunNoise | None, f
 
     Launches are compared place by place where the sides share places, since a device differs from its siblings.
     """
-    floor = NoiseFloor(launch=0.0, run=0.0) if history else noise_floor(head.device_kind)
+    floor = NoiseFloor(launch=0.0, run=0.0) if history else expected_floor(policy, head.device_kind)
     places = sorted({launch.place for launch in base.launches} & {launch.place for launch in head.launches})
     pairs = [(_at(base, place), _at(head, place)) for place in places] or [(base.launches, head.launches)]
     contrasts = [_contrast(ours, theirs, floor, policy, family) for ours, theirs in pairs]
@@ -110,7 +110,9 @@ def _contrast(
     base: Sequence[Launch], head: Sequence[Launch], floor: NoiseFloor, policy: Policy, family: Family | None
 ) -> _Contrast:
     measured = min(len(base), len(head)) >= policy.minimum_launches
-    halves = [_measured(side, family) if measured else _assumed(side, floor, family) for side in (base, head)]
+    # What the policy says to expect goes before what similar benchmarks show.
+    shown = family if policy.expected_noise is None else None
+    halves = [_measured(side, family) if measured else _assumed(side, floor, shown) for side in (base, head)]
     return _Contrast(base=halves[0], head=halves[1])
 
 

@@ -1,5 +1,6 @@
 """What a policy would have said: episodes, differences, totals; and steps of histories under two policies."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -247,3 +248,15 @@ def test_what_is_ignored_has_no_limits() -> None:
     rules = _rules("rules: [{name: promise, match: {metric: time}, quality: {maximum: 90}, ignore: known}]")
     comparison = compare_under(Terms(rules=rules, today=AT), _results(100), _results(100))
     assert (comparison.verdict, comparison.entries[0].quality) == (Verdict.PASS, None)
+
+
+@pytest.mark.parametrize(("noise", "verdict"), [("0.1 %", Verdict.REGRESSED), ("8 %", Verdict.INCONCLUSIVE)])
+def test_the_noise_that_a_policy_expects_is_assumed_where_it_cannot_be_measured(noise: str, verdict: Verdict) -> None:
+    def once(level: float) -> ResultSet:
+        series = _series(level)
+        return ResultSet(
+            label="x", series=(replace(series, side=replace(series.side, launches=series.side.launches[:1])),)
+        )
+
+    rules = _rules(f"rules: [{{name: a, match: {{benchmark: gemm}}, expected-noise: {noise}}}]")
+    assert compare_under(Terms(rules=rules, today=AT), once(100), once(112)).verdict is verdict

@@ -174,4 +174,5 @@ class Rule:
             power=self.power,
             minimum_samples=self.minimum_samples,
             minimum_launches=self.minimum_launches,
+            expected_noise=self.usual.expected_noise if self.expected_noise is None else self.expected_noise,
         )

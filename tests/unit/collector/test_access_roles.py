@@ -9,6 +9,7 @@ from tesserabench.collector.store.words import Role
 from tesserabench.v1 import (
     agent_service_pb2,
     baseline_service_pb2,
+    history_service_pb2,
     host_service_pb2,
     ingest_service_pb2,
     policy_service_pb2,
@@ -25,6 +26,7 @@ METHODS = {
     for module in (
         agent_service_pb2,
         baseline_service_pb2,
+        history_service_pb2,
         host_service_pb2,
         ingest_service_pb2,
         policy_service_pb2,

@@ -10,9 +10,11 @@ from tesserabench.collector.errors import InvalidArgumentError
 from tesserabench.v1 import (
     agent_service_pb2,
     baseline_service_pb2,
+    history_service_pb2,
     host_pb2,
     host_service_pb2,
     ingest_service_pb2,
+    policy_service_pb2,
     regression_service_pb2,
     rendezvous_service_pb2,
     result_service_pb2,
@@ -25,8 +27,10 @@ from tesserabench.v1 import (
 FILES = [
     agent_service_pb2,
     baseline_service_pb2,
+    history_service_pb2,
     host_service_pb2,
     ingest_service_pb2,
+    policy_service_pb2,
     regression_service_pb2,
     rendezvous_service_pb2,
     result_service_pb2,

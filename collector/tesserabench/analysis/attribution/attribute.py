@@ -20,6 +20,8 @@ _LIKELY = 0.05
 _SMALLEST_STEP, _LARGEST_STEP = 0.02, 0.3
 _ACCOUNTED = 0.3
 """Share of a change's shift that an explanation must account for to have it as a member."""
+_SERIES_IN_PART = 2
+"""A cause that has no change for itself is told when it has a part in the changes of so many series."""
 _SHOWN = 0.5
 """An explanation of the very run that showed a change accounts for at least so much of the change that it explains."""
 _SLACK_POINTS = 2
@@ -53,7 +55,7 @@ def attribute(evidence: Evidence) -> tuple[Attribution, ...]:
     found = [
         _told(_Case(evidence=evidence, fit=fit, choices=choices, choice=choice), members.get(i, []), partly.get(i, []))
         for i, choice in enumerate(choices)
-        if i in members or i in partly
+        if i in members or len({change.series for change in partly.get(i, ())}) >= _SERIES_IN_PART
     ]
     return (*found, *(_nothing_fits(evidence, group) for group in _together(left)))
 

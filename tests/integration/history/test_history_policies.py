@@ -1,8 +1,11 @@
 """The history of a series is judged by the policy too, with rules about the hosts that measured it."""
 
+from datetime import timedelta
+
+import pytest
 from support.histories import changes, measure, take_in, wobbly
 from support.laboratory import Laboratory, at_once
-from tesserabench.collector.core import policies
+from tesserabench.collector.core import policies, policy_trials
 from tesserabench.collector.core.finding_causes import Asking
 from tesserabench.collector.core.policies import NewPolicy
 from tesserabench.collector.work.causes import CauseFinder
@@ -50,3 +53,25 @@ async def test_a_step_that_is_ignored_or_too_small_to_matter_is_kept_and_opens_n
     assert (found.state, found.worse, found.severity) == ("confirmed", True, None)
     await CauseFinder(Asking(database=laboratory.database, offload=at_once, clock=laboratory.clock)).step()
     assert not await laboratory.regressions()
+
+
+async def test_a_trial_searches_the_histories_too(laboratory: Laboratory) -> None:
+    await measure(laboratory, wobbly(STEPPED))
+    await take_in(laboratory)
+    text = (
+        "apiVersion: tesserabench/v1\nkind: Policy\nrules: [{name: wide, match: {host: node-1}, minimum-effect: 15 %}]"
+    )
+    request = policy_trials.Request(
+        project="default",
+        rules=policies.read(text, project="default", source="policy.yaml"),
+        since=laboratory.clock() - timedelta(days=30),
+    )
+    steps = [step async for step in policy_trials.try_out(laboratory.judging, request)]
+    report = steps[-1]
+    assert isinstance(report, policy_trials.Report)
+    assert [step.phase for step in steps[:-1] if isinstance(step, policy_trials.Progress)] == ["histories"]
+    (finding,) = report.trial.findings
+    assert (finding.kind, finding.outcome, finding.pair.before.severity) == ("history", "gone", "critical")
+    assert finding.pair.after.rule == "wide"
+    assert finding.pair.worsening == pytest.approx(0.12, abs=0.01)
+    assert (report.trial.before.alerts, report.trial.after.alerts, report.trial.runs) == (1, 0, 0)

@@ -86,7 +86,8 @@ SETTINGS: tuple[Setting, ...] = (
         field="confidence",
         read=readers.share(least=0.5, most=0.9999),
         schema=SIZE,
-        help="Of a run's comparison: what is missing to 100 % is the error that its series and its looks share.",
+        help="Of the intervals that are shown. A fifth of what is missing to 100 % is how often one look at identical "
+        "code may call it different; further looks share it.",
         example="confidence: 99 %",
         whole_run=True,
     ),

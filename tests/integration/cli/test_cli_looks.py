@@ -1,11 +1,14 @@
 """Looks that follow the first one, as tbctl asks for them and shows them; and how to measure something again."""
 
 import json
+import re
+import shlex
 
 import pytest
 from support.contract_values import a_case, a_comparison, a_result, a_run, an_entry
 from support.fake_services import FakeCollector
 from support.tbctl import Tbctl
+from tesserabench.cli.commands.bench_run import run_command as bench_run_command
 from tesserabench.v1.measurement_pb2 import Outcome
 from tesserabench.v1.run_pb2 import Look, Run, RunState
 
@@ -118,6 +121,35 @@ def test_a_case_is_reproduced_on_its_host_with_its_seed_and_base(collector: Fake
         "runs/41",
         "tbctl bench run gemm --device cuda --tier regression --seed 7",
     )
+
+
+def test_the_printed_line_asks_for_the_same_again(collector: FakeCollector, tbctl: Tbctl) -> None:
+    measured(collector)
+    run = collector.runs["runs/42"]
+    run.spec.overrides.add(parameter="matmul.m", value="256")
+    run.spec.drill["gemm/matmul"] = 1.12
+    run.spec.case_timeout.seconds, run.spec.timeout.seconds, run.spec.trials = 90, 600, 5
+    run.spec.determinism_launches = 4
+    line = tbctl("run", "reproduce", "42", "--case", CASE).out
+    assert tbctl(*shlex.split(line)[1:-1]).status == 0
+    request = collector.calls_of("CreateRun")[0].request
+    again, spec = request.spec, run.spec
+    assert (again.tier, again.device, again.seed, again.trials) == (spec.tier, spec.device, spec.seed, spec.trials)
+    assert (again.overrides, again.drill) == (spec.overrides, spec.drill)
+    assert (again.case_timeout, again.timeout) == (spec.case_timeout, spec.timeout)
+    assert again.determinism_launches == 4
+    assert [pattern for pattern in again.include if re.fullmatch(pattern, CASE)] == list(again.include) != []
+    assert (list(again.selector.hosts), request.gate.baseline) == (["gpu-07"], "run:41")
+    assert request.revision.commit == run.revision.commit
+
+
+def test_the_line_for_this_machine_can_be_typed(collector: FakeCollector, tbctl: Tbctl) -> None:
+    measured(collector)
+    collector.runs["runs/42"].spec.trials = 3
+    words = shlex.split(tbctl("run", "reproduce", "42", "--case", CASE, "--local").out)
+    with bench_run_command.make_context("run", words[3:]) as context:
+        typed = context.params
+    assert (typed["device"], typed["trials"], typed["seed"]) == ("cuda", 3, 7)
 
 
 def test_reproducing_may_be_done_at_once(collector: FakeCollector, tbctl: Tbctl) -> None:

@@ -1,6 +1,6 @@
 """`make bench-detection`: our judging beside that of others, on the same data, in one run.
 
-    python -m detection [--out FOLDER] [--scale FACTOR] [--only SECTION]...
+    python -m detection [--out FOLDER] [--scale FACTOR] [--only SECTION]... [--all] [--alone]
 
 Sections: change-points, gates, causes, speed. `--scale` multiplies how much data there is; recorded histories are read
 from the folder DETECTION_DATA when it is set, every sixth of them for the others and all of them with --all. Tables go
@@ -22,12 +22,17 @@ def options() -> tuple[Options, Path, list[str]]:
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--all", action="store_true", help="the others see all recorded histories, too")
+    parser.add_argument("--alone", action="store_true", help="leave the others out")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", action="append", choices=list(SECTIONS), default=[])
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     names = chosen.only or list(SECTIONS)
-    return Options(scale=chosen.scale, everything=chosen.all, workers=chosen.workers), chosen.out, names
+    return (
+        Options(scale=chosen.scale, everything=chosen.all, alone=chosen.alone, workers=chosen.workers),
+        chosen.out,
+        names,
+    )
 
 
 def main() -> int:

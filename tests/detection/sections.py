@@ -22,6 +22,8 @@ class Options:
 
     scale: float = 1.0
     everything: bool = False
+    alone: bool = False
+    """Without the others: quick, while one works on ours."""
     workers: int = 2
 
 
@@ -47,11 +49,12 @@ def _quiet() -> None:
 
 def of_change_points(chosen: Options) -> Section:
     """Every detector on every group of histories, and the fast ones point by point."""
+    asked = [item for item in detectors() if item.name == OURS or not chosen.alone]
     with _pool(chosen.workers) as pool:
-        slowest_first = sorted(detectors(), key=lambda item: item.longest)
+        slowest_first = sorted(asked, key=lambda item: item.longest)
         scored = {item.name: pool.submit(_score_all, item.name, chosen) for item in slowest_first}
-        replayed = {item.name: pool.submit(_replay_all, item.name, chosen) for item in detectors() if item.replay}
-        found = {item.name: scored[item.name].result() for item in detectors()}
+        replayed = {item.name: pool.submit(_replay_all, item.name, chosen) for item in asked if item.replay}
+        found = {item.name: scored[item.name].result() for item in asked}
         online = {name: future.result() for name, future in replayed.items()}
     text = [_generated_table(found), _recorded_table(found), _online_table(online)]
     if missing := absent():
@@ -209,7 +212,7 @@ def _change_point_figures(
 def of_gates(chosen: Options) -> Section:
     """Every rule in every scenario; ours on more pairs than the others."""
     scenarios = [*(item.name for item in SCENARIOS), *gates.RECORDED]
-    rules = (ours(), *PEERS)
+    rules = (ours(),) if chosen.alone else (ours(), *PEERS)
     with _pool(chosen.workers) as pool:
         waiting: dict[tuple[str, str], Future[list[gates.Rates]]] = {
             (rule.name, scenario): pool.submit(_rates, rule.name, scenario, chosen)
@@ -282,7 +285,7 @@ def of_causes(chosen: Options) -> Section:
 def of_speed(chosen: Options) -> Section:
     """Whole histories by the libraries, and one more point by ours; in this process, with nothing beside it."""
     _quiet()
-    timings = [speed.timed(item) for item in detectors() if item.package or item.name == OURS]
+    timings = [speed.timed(item) for item in detectors() if item.name == OURS or (item.package and not chosen.alone)]
     more, each = speed.one_more(), speed.tails()
     mine = timings[0].seconds
     rows = [[item.detector, *(milliseconds(item.seconds[points]) for points in speed.LENGTHS)] for item in timings]

@@ -115,6 +115,19 @@ async def test_a_host_that_takes_no_work_is_not_waited_for(laboratory: Laborator
     assert asked.hosts == ["node-1"]
 
 
+async def test_a_host_that_is_gone_is_not_waited_for_where_another_can_tell(laboratory: Laboratory) -> None:
+    await laboratory.run(gated("base111"))
+    await laboratory.run(gated("base111"), ELSEWHERE)
+    run_id = await laboratory.run(gated(looks=3, branch="fix"), SLOW)
+    child = await laboratory.confirmation(run_id)
+    assert child is not None
+    await laboratory.measure(child.id, Conditions(failures={GEMM: ("device_error", "signal 11")}, host="node-2"))
+    async with laboratory.database.transaction() as session:
+        (await session.get_one(Host, await laboratory.host("node-1"))).cordoned = True
+    await laboratory.judge(run_id)
+    assert [asked.hosts for asked, _ in await looks_of(laboratory, run_id)] == [["node-2"], ["node-2"]]
+
+
 async def test_the_same_code_is_measured_in_turns_with_its_base(laboratory: Laboratory) -> None:
     await laboratory.run(gated("same123"))
     request = Request(

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import baselines, hosts, planning
-from tesserabench.collector.core.hosts import HostState
+from tesserabench.collector.core.hosts import HostState, HostView
 from tesserabench.collector.core.looked_at import LookedAt
 from tesserabench.collector.core.references import branch_names
 from tesserabench.collector.core.spec import GateSpec, RunSpec
@@ -18,6 +18,8 @@ from tesserabench.collector.store import baselines as baseline_store
 from tesserabench.collector.store import references as reference_store
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store.tables import Host, Run
+
+_TAKES_WORK = frozenset({HostState.READY, HostState.BUSY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +46,11 @@ async def choose(session: AsyncSession, at: LookedAt, about: About, now: datetim
     """Where the next look is taken."""
     base = None if at.base_run_id is None else await session.get_one(Run, at.base_run_id)
     here = Place(hosts=at.hosts, base=None if about.in_turns else base)
-    if not may_move(at.hosts, at.looks, points_at_host=at.points_at_host):
+    fleet = await hosts.views(session, now)
+    stays = not may_move(at.hosts, at.looks, points_at_host=at.points_at_host)
+    if stays and _can_measure(at.hosts, fleet):
         return here
-    for host in await _free(session, at, about.devices, now):
+    for host in _free(at, about.devices, fleet):
         if about.in_turns:
             return Place(hosts=(host.name,), base=None)
         found = await _base_on(session, at, base, host)
@@ -68,16 +72,18 @@ def may_move(first: Sequence[str], looks: Sequence[Sequence[str]], *, points_at_
     return len(first) == 1 and not points_at_host and taken.count(False) <= taken.count(True)
 
 
-async def _free(session: AsyncSession, at: LookedAt, devices: frozenset[str], now: datetime) -> list[Host]:
+def _can_measure(names: Sequence[str], fleet: Sequence[HostView]) -> bool:
+    """Whether these hosts take work, now or when they have done what they do."""
+    taking = {view.host.name for view in fleet if view.state in _TAKES_WORK and not view.host.cordoned}
+    return set(names) <= taking
+
+
+def _free(at: LookedAt, devices: frozenset[str], fleet: Sequence[HostView]) -> list[Host]:
     """Hosts that the run could have been given to and that have nothing to do, those not looked at yet first."""
     used = [name for names in at.looks for name in names]
-    views = [view for view in await hosts.views(session, now) if view.state is HostState.READY]
-    matching = planning.match(RunSpec.from_json(at.run.spec), [view.host for view in views]).matching
-    free = [
-        view.host
-        for view in views
-        if view.host.name in matching and view.host.name not in at.hosts and devices <= _models(view.host)
-    ]
+    ready = [view.host for view in fleet if view.state is HostState.READY]
+    matching = planning.match(RunSpec.from_json(at.run.spec), ready).matching
+    free = [host for host in ready if host.name in matching and host.name not in at.hosts and devices <= _models(host)]
     return sorted(free, key=lambda host: (used.count(host.name), host.name))
 
 

@@ -5,13 +5,22 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 import pytest_asyncio
-from sqlalchemy import update
+from sqlalchemy import select, update
 from support.laboratory import Conditions, Laboratory, Request, branch, drilled
-from tesserabench.collector.core import triage
-from tesserabench.collector.core.regressions import Act
+from tesserabench.collector.core import regressions, triage
+from tesserabench.collector.core.regressions import Act, NewFinding, Subject
 from tesserabench.collector.core.spec import GateSpec, Revision
 from tesserabench.collector.store.database import Database
-from tesserabench.collector.store.tables import CaseResult, Host, Run, Series
+from tesserabench.collector.store.tables import (
+    CaseResult,
+    Host,
+    IdenticalComparison,
+    Regression,
+    RegressionMember,
+    Run,
+    Series,
+)
+from tesserabench.collector.store.words import FindingKind, Severity
 from tesserabench.collector.web import app, pages
 
 SLOW = Conditions(factors={"gemm[n=512]": 1.10})
@@ -87,7 +96,7 @@ async def test_the_overview_shows_regressions_and_runs(laboratory: Laboratory, b
     await laboratory.confirm(second, SLOW)
     page = await read(browser, "/")
     text = re.sub(r"\s+", " ", page.text)
-    assert "1 confirmed regression nobody looks after" in text
+    assert "1 confirmed finding nobody looks after" in text
     assert "1 / 1 hosts at work or ready for it" in text
     assert "gemm[n=512] time, cold" in text
     assert "+10.0 %" in text
@@ -151,6 +160,65 @@ async def test_a_regression_shows_evidence_history_and_what_to_type(
     assert "a driver" in page.text
     assert "tbctl regression reopen 1" in page.text
     assert "regression ack" not in page.text
+
+
+async def test_a_regression_shows_its_cause_its_series_and_how_right_the_detector_is(
+    laboratory: Laboratory, browser: httpx.AsyncClient
+) -> None:
+    await laboratory.run(branch("main"))
+    second = await laboratory.run(branch("main"), SLOW)
+    await laboratory.confirm(second, SLOW)
+    cause = {
+        "evidence": ["Code: commit abcdef1; 2 of 6 series moved there."],
+        "confidence": 0.97,
+        "commits": {"last_good_commit": "1111111", "first_bad_commit": "2222222", "first_bad_run": f"runs/{second}"},
+        "environment": [{"fact": "driver", "before": "550", "after": "560", "hosts": ["node-1"]}],
+        "missing": "Measure it on another host.",
+    }
+    async with laboratory.database.transaction() as session:
+        row = await session.get_one(Regression, 1)
+        row.cause, row.attribution = "code", cause
+        series = (await session.scalars(select(Series).where(Series.primary.is_(True)).order_by(Series.id))).first()
+        assert series is not None
+        other = RegressionMember(regression_id=1, series_id=series.id, change=0.04, severity="minor", evidence={})
+        session.add(other)
+        act = Act(actor="ada", comment="", now=laboratory.clock())
+        await triage.feedback(session, 1, right=True, act=act)
+        rate = IdenticalComparison(run_id=second, host_class="Simulated 1", project_id=1, suite="core", base_run_id=1)
+        rate.comparisons, rate.false_alarms, rate.inconclusive, rate.excesses = 300, 1, 0, [1.2]
+        rate.at = laboratory.clock()
+        session.add(rate)
+    page = await read(browser, "/regressions/1")
+    for shown in (
+        "Cause: code",
+        "97 % sure",
+        "2 of 6 series moved there",
+        "1111111 to 2222222",
+        "550 to 560 on node-1",
+        "Measure it on another host.",
+        series.case_id,
+        "was right, says ada",
+        f"tbctl run reproduce {second} --case 'gemm[n=512]'",
+    ):
+        assert shown in page.text, shown
+    overview = re.sub(r"\s+", " ", (await read(browser, "/")).text)
+    assert "1 0 100 %" in overview, "right, wrong, precision"
+    assert "False alarms of identical code on Simulated 1: 1 of 300, 0.3 %" in overview
+    assert "Marks inform people and move no limit." in overview
+    third = await laboratory.run(branch("main"))
+    assert "1 of 300, 0.3 %" in (await read(browser, f"/runs/{third}")).text
+
+
+async def test_a_finding_about_a_device_has_a_page(laboratory: Laboratory, browser: httpx.AsyncClient) -> None:
+    await laboratory.run(branch("main"))
+    async with laboratory.database.transaction() as session:
+        subject = Subject(project_id=1, kind=FindingKind.SLOW_DEVICE, id="devices/GPU-1")
+        new = NewFinding(subject=subject, summary="GPU-1 is 8 % slower.", severity=Severity.MAJOR, change=0.08)
+        await regressions.open_finding(session, new, now=laboratory.clock())
+    page = await read(browser, "/regressions/1")
+    assert "GPU-1 is 8 % slower." in page.text
+    assert "regression accept" not in page.text, "there is no level to accept"
+    assert "GPU-1 is 8 % slower." in (await read(browser, "/")).text
 
 
 async def test_whatever_is_stored_is_shown_as_text(laboratory: Laboratory, browser: httpx.AsyncClient) -> None:

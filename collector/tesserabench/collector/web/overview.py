@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.core import hosts, runs
+from tesserabench.collector.core import detector_score, hosts, runs
+from tesserabench.collector.core.detector_score import Score
 from tesserabench.collector.core.hosts import HostState
 from tesserabench.collector.core.runs import RunView
 from tesserabench.collector.store import gauges as gauge_store
@@ -24,7 +25,7 @@ class Overview:
     """The state of things at one moment."""
 
     confirmed: int
-    """Confirmed regressions that nobody has acknowledged, drills and branches included."""
+    """Confirmed findings that nobody has answered, drills and branches included."""
     oldest_untriaged: timedelta | None
     hosts_ready: int
     """Hosts that take work now or are at it."""
@@ -33,6 +34,8 @@ class Overview:
     queue_oldest: timedelta | None
     regressions: Sequence[RegressionRow]
     more_regressions: bool
+    score: Score
+    """How right the detector was of late."""
     runs: Sequence[RunView]
 
 
@@ -53,5 +56,6 @@ async def read(session: AsyncSession, now: datetime) -> Overview:
         queue_oldest=now - min(oldest for _, _, oldest in queue) if queue else None,
         regressions=found[:_MOST_REGRESSIONS],
         more_regressions=len(found) > _MOST_REGRESSIONS,
+        score=await detector_score.read(session, "", now),
         runs=await runs.views(session, [(run, project) for run, project in rows]),
     )

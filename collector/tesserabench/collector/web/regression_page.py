@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import regressions
 from tesserabench.collector.core.finding_life import TRANSITIONS, Event
+from tesserabench.collector.core.reproducing import reproduce_command
 from tesserabench.collector.store import boxes as box_store
 from tesserabench.collector.store import regressions as store
-from tesserabench.collector.store.tables import Regression, RegressionEvent, Run, Series
+from tesserabench.collector.store.tables import Regression, RegressionEvent, RegressionMember, Run, Series
 from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, FindingKind, RegressionState
 from tesserabench.collector.web import chart
 from tesserabench.collector.web.chart import Group
@@ -26,6 +28,11 @@ class RegressionPage:
     project: str
     evidence: Mapping[str, Any]
     """As `tesserabench.v1.ComparisonEntry` in JSON."""
+    attribution: Mapping[str, Any]
+    """As `tesserabench.v1.Attribution` in JSON; empty when no cause has been looked for."""
+    members: Sequence[Row[RegressionMember, Series]]
+    """The series that show it, worst first."""
+    reproduce: str
     events: Sequence[RegressionEvent]
     drawing: Markup
     commands: Sequence[tuple[str, str]]
@@ -57,6 +64,9 @@ async def read(session: AsyncSession, regression_id: int) -> RegressionPage:
         run=run,
         project=project,
         evidence=regression.evidence,
+        attribution=regression.attribution,
+        members=await store.members(session, regression_id),
+        reproduce=reproduce_command(regression),
         events=await store.events(session, regression_id),
         drawing=chart.launches(groups, series.unit) if series is not None else Markup(),
         commands=commands(regression, run),

@@ -1,0 +1,187 @@
+"""What people do about findings, through the service: every answer, who may give it when, and what it leaves behind."""
+
+from collections.abc import Awaitable
+from datetime import timedelta
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import select
+from support.judging_services import Stubs
+from support.laboratory import Conditions, Laboratory, branch
+from support.statuses import reason_of
+from tesserabench.collector.core import regressions
+from tesserabench.collector.core.regressions import NewFinding, Subject
+from tesserabench.collector.store import projects
+from tesserabench.collector.store.tables import Audit, Regression
+from tesserabench.collector.store.words import FindingKind, Severity
+from tesserabench.v1 import regression_service_pb2 as pb
+from tesserabench.wire.reasons import Reason
+
+ONE = "regressions/1"
+SLOW = Conditions(factors={"gemm[n=512]": 1.10})
+
+
+async def refused(call: Awaitable[object], code: grpc.StatusCode, reason: Reason, says: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    assert (caught.value.code(), reason_of(caught.value)) == (code, reason)
+    assert says in (caught.value.details() or "")
+
+
+async def confirmed(laboratory: Laboratory) -> int:
+    await laboratory.run(branch("main"))
+    second = await laboratory.run(branch("main"), SLOW)
+    await laboratory.confirm(second, SLOW)
+    return second
+
+
+def slow_device(laboratory: Laboratory, severity: Severity = Severity.MAJOR) -> NewFinding:
+    del laboratory
+    return NewFinding(
+        subject=Subject(project_id=1, kind=FindingKind.SLOW_DEVICE, id="devices/GPU-1"),
+        summary="GPU-1 is 8 % slower than its siblings.",
+        severity=severity,
+        change=0.08,
+        device_key="Model 1",
+    )
+
+
+async def opened(laboratory: Laboratory, severity: Severity = Severity.MAJOR) -> Regression:
+    async with laboratory.database.transaction() as session:
+        return await regressions.open_finding(session, slow_device(laboratory, severity), now=laboratory.clock())
+
+
+async def closed(laboratory: Laboratory) -> Regression | None:
+    async with laboratory.database.transaction() as session:
+        subject = slow_device(laboratory).subject
+        return await regressions.close_finding(session, subject, comment="as fast as others", now=laboratory.clock())
+
+
+ANSWERS = {
+    pb.RESOLUTION_INFRASTRUCTURE: (pb.REGRESSION_STATE_INFRASTRUCTURE, None),
+    pb.RESOLUTION_UNSPECIFIED: (pb.REGRESSION_STATE_FIXED, True),
+    pb.RESOLUTION_FIXED: (pb.REGRESSION_STATE_FIXED, True),
+    pb.RESOLUTION_WONT_FIX: (pb.REGRESSION_STATE_WONT_FIX, True),
+    pb.RESOLUTION_FALSE_POSITIVE: (pb.REGRESSION_STATE_FALSE_POSITIVE, False),
+}
+
+
+async def test_every_answer_has_a_state_and_counts_for_the_detector(laboratory: Laboratory, stubs: Stubs) -> None:
+    async with laboratory.database.transaction() as session:
+        await projects.get_or_create(session, "default")
+    await opened(laboratory)
+    for resolution, (state, right) in ANSWERS.items():
+        request = pb.ResolveRegressionRequest(name=ONE, comment="so it is", resolution=resolution)
+        after = await stubs.regressions.ResolveRegression(request)
+        assert after.state == state
+        assert (after.feedback if after.HasField("feedback") else None) is right
+        assert after.HasField("triage_time")
+        await stubs.regressions.ReopenRegression(pb.ReopenRegressionRequest(name=ONE))
+
+
+async def test_people_steer_a_finding_through_its_life(laboratory: Laboratory, stubs: Stubs) -> None:
+    run = await confirmed(laboratory)
+    calls = stubs.regressions
+    laboratory.clock.advance(3600)
+    assigned = await calls.AssignRegression(pb.AssignRegressionRequest(name=ONE, owner="ann"))
+    assert (assigned.state, assigned.owner) == (pb.REGRESSION_STATE_ASSIGNED, "ann")
+    commented = await calls.CommentRegression(pb.CommentRegressionRequest(name=ONE, comment="on the B200 too"))
+    assert (commented.state, commented.events[-1].comment) == (pb.REGRESSION_STATE_ASSIGNED, "on the B200 too")
+    marked = await calls.GiveRegressionFeedback(pb.GiveRegressionFeedbackRequest(name=ONE, right=False))
+    assert (marked.feedback, marked.feedback_by) == (False, "anonymous")
+    until = Timestamp()
+    until.FromDatetime(laboratory.clock() + timedelta(days=14))
+    ignored = await calls.IgnoreRegression(pb.IgnoreRegressionRequest(name=ONE, comment="later", until=until))
+    assert (ignored.state, ignored.ignore_until) == (pb.REGRESSION_STATE_IGNORED, until)
+    await calls.ReopenRegression(pb.ReopenRegressionRequest(name=ONE))
+    accepted = await calls.AcceptRegression(pb.AcceptRegressionRequest(name=ONE, comment="the safer algorithm"))
+    assert accepted.state == pb.REGRESSION_STATE_ACCEPTED
+    assert (accepted.feedback, accepted.member_count, accepted.run) == (True, 1, f"runs/{run}")
+    assert accepted.reproduce == f"tbctl run reproduce {run} --case 'gemm[n=512]'"
+    # Runs at the accepted level pass and move the baseline; what comes on top of it is news.
+    assert (await laboratory.get(await laboratory.run(branch("main"), SLOW))).verdict == "pass"
+    worse = Conditions(factors={"gemm[n=512]": 1.21})
+    await laboratory.confirm(await laboratory.run(branch("main"), worse), worse)
+    assert [row.state for row in await laboratory.regressions()] == ["accepted", "confirmed"]
+    async with laboratory.database.transaction() as session:
+        actions = (await session.scalars(select(Audit.action).where(Audit.resource == ONE).order_by(Audit.id))).all()
+    assert [action.removeprefix("regression.") for action in actions] == [
+        "assigned",
+        "comment",
+        "feedback",
+        "ignored",
+        "reopened",
+        "accepted",
+    ]
+    score = await calls.GetDetectorScore(pb.GetDetectorScoreRequest())
+    (row,) = score.rows
+    assert (row.findings, row.right, row.wrong, row.untriaged) == (2, 1, 0, 1)
+    assert dict(row.outcomes) == {"accepted": 1, "confirmed": 1}
+    assert row.median_time_to_triage.ToSeconds() >= 3600
+    assert row.precision_low == pytest.approx(0.2065, abs=1e-3)
+
+
+async def test_a_duplicate_stands_for_the_other_one(laboratory: Laboratory, stubs: Stubs) -> None:
+    both = Conditions(factors={"gemm[n=512]": 1.10, "copy[n=1]": 1.10})
+    await laboratory.run(branch("main"))
+    await laboratory.confirm(await laboratory.run(branch("main"), both), both)
+    calls = stubs.regressions
+    resolve = pb.ResolveRegressionRequest(name="regressions/2", resolution=pb.RESOLUTION_DUPLICATE)
+    await refused(
+        calls.ResolveRegression(resolve),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_FIELD,
+        "name the other finding",
+    )
+    resolve.duplicate_of = "regressions/2"
+    await refused(
+        calls.ResolveRegression(resolve),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        Reason.INVALID_FIELD,
+        "is this finding itself",
+    )
+    resolve.duplicate_of = ONE
+    after = await calls.ResolveRegression(resolve)
+    assert (after.state, after.duplicate_of) == (pb.REGRESSION_STATE_DUPLICATE, ONE)
+    again = await laboratory.run(branch("main"), both)
+    assert (await laboratory.get(again)).verdict == "regressed"
+    assert await laboratory.confirmation(again) is None, "the other one is known"
+    assert [row.state for row in await laboratory.regressions()] == ["confirmed", "duplicate"]
+
+
+async def test_a_finding_about_a_device_is_one_and_comes_and_goes(laboratory: Laboratory, stubs: Stubs) -> None:
+    await laboratory.run(branch("main"))
+    first = await opened(laboratory)
+    again = await opened(laboratory)
+    assert first.id == again.id
+    listed = await stubs.regressions.ListRegressions(
+        pb.ListRegressionsRequest(kinds=[pb.FINDING_KIND_SLOW_DEVICE], subject="devices/GPU-1")
+    )
+    (found,) = listed.regressions
+    assert (found.kind, found.summary, found.device_model) == (
+        pb.FINDING_KIND_SLOW_DEVICE,
+        "GPU-1 is 8 % slower than its siblings.",
+        "Model 1",
+    )
+    assert not found.run
+    gone = await closed(laboratory)
+    assert gone is not None
+    assert gone.state == "verified"
+    assert await closed(laboratory) is None
+    assert (await opened(laboratory)).id == first.id, "the same one, when it comes back"
+    assert [row.state for row in await laboratory.regressions()] == ["confirmed"]
+    await refused(
+        stubs.regressions.AcceptRegression(pb.AcceptRegressionRequest(name=ONE, comment="so be it")),
+        grpc.StatusCode.FAILED_PRECONDITION,
+        Reason.REGRESSION_CLOSED,
+        "has no level to accept",
+    )
+    request = pb.ResolveRegressionRequest(name=ONE, resolution=pb.RESOLUTION_INFRASTRUCTURE, comment="its fan")
+    await stubs.regressions.ResolveRegression(request)
+    assert (await opened(laboratory)).state == "infrastructure", "somebody knows of it"
+    assert (await opened(laboratory, Severity.CRITICAL)).state == "confirmed", "it got worse"
+    laboratory.clock.advance(31 * 86400)
+    await closed(laboratory)
+    laboratory.clock.advance(31 * 86400)
+    assert (await opened(laboratory)).id != first.id, "long forgotten"

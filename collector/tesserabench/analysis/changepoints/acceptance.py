@@ -33,7 +33,7 @@ class _Kept:
     evidence: Evidence
     bounds: list[int]
     stretches: list[Stretch]
-    steps: list[tuple[float, float]]
+    steps: list[float]
 
     @classmethod
     def of(cls, evidence: Evidence, proposed: Sequence[int]) -> "_Kept":
@@ -43,7 +43,7 @@ class _Kept:
         return cls(evidence, bounds, stretches, steps)
 
     def strengths(self, factor: float) -> list[float]:
-        return [min(found / factor, most) for found, most in self.steps]
+        return [found / factor for found in self.steps]
 
     def remove(self, step: int) -> None:
         """Take out a step; only its neighbours say something else then."""

@@ -8,14 +8,14 @@ import numpy as np
 from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Values
 from tesserabench.analysis.changepoints.stretches import Stretch, measure, middle_of
 
-_DEMANDED = 3.95
+_DEMANDED = 3.75
 """Standard errors, for two sides of seven and more points in a window of 150."""
 _DEMANDED_MORE = 0.225
 """More, for every point that the shorter side has less than seven: few points have fat tails."""
 FULL_SIDE = 7
 _USUAL_WINDOW = 150
-_LONG_WINDOW = 4.0
-_FEW_POINTS = 9.0
+_LONG_WINDOW = 4.5
+_FEW_POINTS = 17.0
 _VERY_FEW_POINTS = 10.0
 _LINE_FROM = 6
 _LINE_BETTER = 0.95
@@ -53,18 +53,20 @@ class Evidence:
             found = self.stretches[start, end] = measure(self.values[start:end], self.deviation)
         return found
 
-    def step(self, left: int, place: int, right: int) -> tuple[float, float]:
+    def step(self, left: int, place: int, right: int) -> float:
         """The evidence for a step at `place` between [left, place) and [place, right).
 
-        Two numbers: the evidence when points are independent, as a multiple of what is demanded, and a bound on it,
-        below 1 for a step that is too small to be reported. Correlation divides the first by its factor.
+        As a multiple of what is demanded when points are independent; correlation divides it by its factor.
         """
         before, after = self.stretch(left, place), self.stretch(place, right)
         effect = abs(after.mean - before.mean)
         error = math.sqrt(before.deviation**2 / before.count + after.deviation**2 / after.count)
         shorter = min(before.count, after.count, FULL_SIDE)
-        found = effect / (error * demanded(shorter, len(self.values)) * self.strictness)
-        return found, 0.99 * effect / self.smallest if effect < self.smallest else math.inf
+        if effect <= self.smallest:
+            return 0.0
+        # What counts is how far it exceeds the smallest change; a step just above it takes overwhelming evidence.
+        beyond = math.sqrt(effect * effect - self.smallest * self.smallest)
+        return beyond / (error * demanded(shorter, len(self.values)) * self.strictness)
 
     def is_line(self, left: int, place: int, right: int) -> bool:
         """Whether a straight line fits both sides better than two levels do; short sides are none to tell by."""

@@ -13,9 +13,12 @@ from tesserabench.analysis.changepoints.levels import Values
 from tesserabench.analysis.changepoints.stretches import normal_density
 
 _LONGEST = 40
-_FEWEST_BEFORE = 5
+_FEWEST_BEFORE = 4
 """Fewer points at the start of a history are no level to have changed from."""
 _RETURNED = 0.5
+_ALIKE = 0.3
+_HABIT = 3
+"""Visits of about the same level, with the one that is looked at."""
 _FAR = 3.0
 _SMALL = 0.02
 _SMALL_SHARE = 15
@@ -28,7 +31,7 @@ _FAR_PRIOR, _FAR_PRIOR_POINTS = 0.5, 10.0
 _NEXT_PRIOR, _NEXT_PRIOR_POINTS = 0.33, 6.0
 """Before anything is known, a far point is followed by another one time in three; worth six far points."""
 _ODDS_EDGE = math.log(40.0)
-_ODDS_INSIDE = math.log(2000.0)
+_ODDS_INSIDE = math.log(1000.0)
 _GREATEST_GAIN = math.log(100.0)
 _STRAYS = 0.05
 
@@ -73,7 +76,7 @@ def _burst_odds(
     sign = 1.0 if away > 0 else -1.0
     away = abs(away)
     lengths = [b - a for a, b in zip(bounds, bounds[1:], strict=False)]  # noqa: RUF007 - faster
-    residuals = (evidence.values - np.repeat(levels, lengths)) * sign
+    residuals = (evidence.values - np.repeat(_surroundings(levels, lengths, sign * away), lengths)) * sign
     residuals[start:end] = 0.0
     far = residuals > max(_FAR * deviation, away / 2)
     known, pairs = int(np.count_nonzero(far)), int(np.count_nonzero(far[1:] & far[:-1]))
@@ -83,6 +86,29 @@ def _burst_odds(
     # The level is fitted to the points: the one that gains most pays for it.
     gained = float(gains.sum() - gains.max())
     return gained - math.log(begins) - (end - start - 1) * math.log(goes_on)
+
+
+def _surroundings(levels: Sequence[float], lengths: Sequence[int], away: float) -> list[float]:
+    """The level that each segment's points are seen against: its own.
+
+    Short ones that came back from about as far `away` are a habit of this series when there are several: they are seen
+    against their neighbours, and their points are far.
+    """
+    found = list(levels)
+    alike = []
+    for place in range(1, len(levels) - 1):
+        before, level, after = levels[place - 1 : place + 2]
+        usual = (before + after) / 2
+        if (
+            lengths[place] <= _LONGEST
+            and abs(level - usual - away) <= _ALIKE * abs(away)
+            and (abs(before - after) <= _RETURNED * abs(away))
+        ):
+            alike.append((place, usual))
+    if len(alike) >= _HABIT:
+        for place, usual in alike:
+            found[place] = usual
+    return found
 
 
 def _gains(points: Values, away: float, deviation: float, far: Values) -> Values:

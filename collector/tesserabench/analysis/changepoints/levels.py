@@ -28,6 +28,9 @@ CHECKPOINTS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 """Counts of points at which the deviation is estimated anew; between them one more point changes no earlier one."""
 _CELLS = np.array([0.125, 0.375, 0.625, 0.875])
 _SUPPORT = 2
+_TELLING = 24
+_CHANCE = 4.0
+_STRONGEST = 0.8
 _SMALLEST_DEVIATION = 1e-4
 _LARGEST_BATCH = 4_000_000
 
@@ -47,11 +50,28 @@ def deviation_of(values: Values) -> float:
     if not len(differences):
         return _SMALLEST_DEVIATION
     found = MAD_TO_DEVIATION * float(np.median(differences)) / math.sqrt(2)
+    found *= widening(values)
     if found < _SMALLEST_DEVIATION:
         moved = differences[differences > _SMALLEST_DEVIATION]
         if len(moved) > len(differences) // 8:
             found = float(moved.min()) / 2
     return max(found, _SMALLEST_DEVIATION)
+
+
+def widening(values: Values) -> float:
+    """By how much a point's deviation exceeds what differences of neighbours show, because those are correlated.
+
+    A point two places away differs more than a neighbour when the series wanders: with correlation c the ratio of the
+    squares is 1 + c. Medians make steps and spikes count once. What independent points show by chance is taken off.
+    """
+    count = len(values)
+    if count < _TELLING:
+        return 1.0
+    near, far = float(np.median(np.abs(np.diff(values)))), float(np.median(np.abs(values[2:] - values[:-2])))
+    if near <= 0:
+        return 1.0
+    correlation = min((far / near) ** 2 - 1 - _CHANCE / math.sqrt(count), _STRONGEST)
+    return 1 / math.sqrt(1 - correlation) if correlation > 0 else 1.0
 
 
 def block_of(value: float, deviation: float) -> int:

@@ -68,7 +68,7 @@ def scaled(raw: Sequence[float], hosts: Sequence[str] | None) -> Points:
     else:
         first = np.abs(values[: checkpoint(len(values))])
         unit = middle_of(first) or float(first.max()) or 1.0
-        values = np.clip(values / unit, -_FARTHEST, _FARTHEST)
+        values = np.clip(values, -_FARTHEST * unit, _FARTHEST * unit) / unit
     offsets: dict[str, float] = {}
     told_by = 0
     if hosts is not None:
@@ -98,7 +98,11 @@ def append(window: Window, value: float, host: str | None) -> None:
     if window.hosts is not None and estimated_at(window.hosts) != before.told_by:
         window.points = None
         return
-    point = math.log(value) if before.unit == 0.0 else min(max(value / before.unit, -_FARTHEST), _FARTHEST)
+    if before.unit == 0.0:
+        point = math.log(value)
+    else:
+        most = _FARTHEST * before.unit
+        point = min(max(value, -most), most) / before.unit
     if window.hosts is not None and before.offsets:
         point -= before.offsets[window.hosts[-1]]
     values = np.append(before.values, point)

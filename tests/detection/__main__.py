@@ -1,10 +1,10 @@
 """`make bench-detection`: our judging beside that of others, on the same data, in one run.
 
-    python -m detection [--out FOLDER] [--scale FACTOR] [--only SECTION]... [--all] [--alone]
+    python -m detection [--out FOLDER] [--scale FACTOR] [--only SECTION]... [--every N] [--alone]
 
 Sections: change-points, gates, causes, speed. `--scale` multiplies how much data there is; recorded histories are read
-from the folder DETECTION_DATA when it is set, every sixth of them for the others and all of them with --all. Tables go
-to FOLDER/detection.md, figures to FOLDER/detection.json.
+from the folder DETECTION_DATA when it is set, one in six of them for the others (--every). Tables go to
+FOLDER/detection.md, figures to FOLDER/detection.json.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def options() -> tuple[Options, Path, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--all", action="store_true", help="the others see all recorded histories, too")
+    parser.add_argument("--every", type=int, default=6, help="the others see one in so many recorded histories")
     parser.add_argument("--alone", action="store_true", help="leave the others out")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", action="append", choices=list(SECTIONS), default=[])
@@ -29,7 +29,7 @@ def options() -> tuple[Options, Path, list[str]]:
     chosen.out.mkdir(parents=True, exist_ok=True)
     names = chosen.only or list(SECTIONS)
     return (
-        Options(scale=chosen.scale, everything=chosen.all, alone=chosen.alone, workers=chosen.workers),
+        Options(scale=chosen.scale, every=chosen.every, alone=chosen.alone, workers=chosen.workers),
         chosen.out,
         names,
     )

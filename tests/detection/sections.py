@@ -21,7 +21,8 @@ class Options:
     """How much to do."""
 
     scale: float = 1.0
-    everything: bool = False
+    every: int = 6
+    """The others see one in so many recorded histories; ours sees all."""
     alone: bool = False
     """Without the others: quick, while one works on ours."""
     workers: int = 2
@@ -68,7 +69,7 @@ def _named(name: str) -> Detector:
 
 def _score_all(name: str, chosen: Options) -> dict[str, Found]:
     detector = _named(name)
-    every = 1 if chosen.everything or name == OURS else 6
+    every = 1 if name == OURS else chosen.every
     groups = change_points.generated(chosen.scale) | change_points.recorded(every)
     return {
         group: change_points.score(

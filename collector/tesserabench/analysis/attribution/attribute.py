@@ -18,8 +18,10 @@ SURE = 0.75
 _LIKELY = 0.05
 """Belief from which on a commit beside the likeliest one stays in the range."""
 _SMALLEST_STEP, _LARGEST_STEP = 0.02, 0.3
+_ACCOUNTED_AT_LEAST = 0.05
+"""Share of a change's shift that the best explanation must account for to have it as a member."""
 _ACCOUNTED = 0.3
-"""Share of a change's shift that an explanation must account for to have it as a member."""
+"""Share of a change's shift that an explanation must account for to have a part in it beside a better one."""
 _SERIES_IN_PART = 2
 """A cause that has no change for itself is told when it has a part in the changes of so many series."""
 _SHOWN = 0.5
@@ -44,7 +46,9 @@ def attribute(evidence: Evidence) -> tuple[Attribution, ...]:
     left: list[Change] = []
     for change in evidence.changes:
         shares = [_accounted(evidence, fit, choice, change) for choice in choices]
-        order = [same[i] for i in np.argsort([-share for share in shares]) if shares[i] >= _ACCOUNTED]
+        ranked = np.argsort([-share for share in shares])
+        # The best of them need account for little, so that what is one host's is not called unexplained.
+        order = [same[i] for n, i in enumerate(ranked) if shares[i] >= (_ACCOUNTED if n else _ACCOUNTED_AT_LEAST)]
         if not order:
             left.append(change)
             continue

@@ -28,6 +28,7 @@ _NOTABLE_DEVIATION, _NOTABLE_Z = 0.03, 3.0
 _SUSPECT = 5.0
 """How much sooner a device that is known to be slow is believed to have done it."""
 _SUSTAINED = 0.6
+_SMALLEST_FLEET = 2
 NEVER = -1
 
 
@@ -271,8 +272,10 @@ def _first_at(evidence: Evidence, timelines: Mapping[str, Timeline], moment: flo
 
 
 def _fleet(evidence: Evidence, times: Mapping[str, Sequence[float]]) -> Iterable[Explanation]:
-    """Everything at once, with nothing recorded."""
+    """Everything at once, with nothing recorded; on a single host that is the host."""
     timelines = _timelines(evidence)
+    if len({visit.host for visit in evidence.visits}) < _SMALLEST_FLEET:
+        return
     seen: set[tuple[int, ...]] = set()
     for moment in sorted({moment for own in times.values() for moment in own}):
         first = _first_at(evidence, timelines, moment)

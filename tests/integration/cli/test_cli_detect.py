@@ -1,0 +1,94 @@
+"""`tbctl detect`: series from files and streams, answers for people and programs."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from support.tbctl import Tbctl
+
+STEP = [round(100 + 0.3 * ((7 * place) % 5 - 2) + (8 if place >= 30 else 0), 2) for place in range(60)]
+
+
+@pytest.fixture
+def tbctl(capsys: pytest.CaptureFixture[str], home: Path) -> Tbctl:
+    """tbctl without a collector."""
+    del home
+    return Tbctl(capture=capsys)
+
+
+def test_a_stream_gets_an_answer_for_every_line(tbctl: Tbctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        {"values": STEP, "meta": {"id": "x"}},
+        {"values": [*STEP[:20], None, *STEP[20:]]},
+        {"values": [5.0, 5.0], "meta": {"hosts": ["a"]}},
+        {"values": [1, "fast"]},
+        [1, 2, 3],
+    ]
+    text = "\n".join([*map(json.dumps, lines), "", "{oops", json.dumps({"values": []})])
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    said = tbctl("detect", "--json-lines")
+    answers = [json.loads(line) for line in said.out.splitlines()]
+    assert said.status == 0
+    assert answers[:2] == [[30], [31]]
+    assert answers[2] == {"error": "hosts: 1 names for 2 values; give one for each"}
+    assert answers[3] == {"error": 'values[1]: "fast" is no number'}
+    assert answers[4] == []
+    assert "not JSON" in answers[5]["error"]
+    assert answers[6] == []
+
+
+def test_people_see_a_chart_and_the_changes(tbctl: Tbctl, tmp_path: Path) -> None:
+    file = tmp_path / "times.csv"
+    file.write_text("commit,median\n" + "".join(f"c{place},{value}\n" for place, value in enumerate(STEP)))
+    said = tbctl("detect", str(file), "--column", "median")
+    assert said.status == 0
+    assert "+8.0 %" in said.out
+    assert "confirmed" in said.out
+    assert "1 change in 60 points" in said.out
+    assert len(tbctl("detect", str(file), "--column", "median", "--no-plot").out) < len(said.out)
+
+
+def test_programs_get_the_whole_analysis(tbctl: Tbctl, tmp_path: Path) -> None:
+    file = tmp_path / "series.json"
+    file.write_text(json.dumps({"values": STEP, "hosts": ["a", "b"] * 30}))
+    told = json.loads(tbctl("detect", str(file), "-o", "json").out)
+    assert [(change["index"], change["state"]) for change in told["changes"]] == [(30, "confirmed")]
+    assert [segment["end"] for segment in told["segments"]] == [30, 60]
+    assert set(told["hostOffsets"]) == {"a", "b"}
+    rows = tbctl("detect", str(file), "-o", "csv").out.splitlines()
+    assert rows[0] == "index,between,change,before,after,state,strength"
+    assert rows[1].startswith("30,")
+
+
+def test_smaller_steps_can_be_left_out(tbctl: Tbctl, tmp_path: Path) -> None:
+    file = tmp_path / "numbers.csv"
+    file.write_text("\n".join(map(str, STEP)))
+    assert "0 changes" in tbctl("detect", str(file), "--smallest-change", "0.2").out
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("a,b\n1,2\n", (), "which column? there are a, b"),
+        ("a,b\n1,2\n", ("--column", "c"), "column 'c': there is none"),
+        ("value\n1\nfast\n", (), 'line 3, value: "fast" is no number'),
+        ("", (), "nothing to read"),
+        ('{"numbers": []}', (), "give a list of numbers"),
+        ("[1, 2", (), "not JSON"),
+    ],
+)
+def test_what_cannot_be_read_is_named(
+    tbctl: Tbctl, tmp_path: Path, text: str, words: tuple[str, ...], message: str
+) -> None:
+    file = tmp_path / "series"
+    file.write_text(text)
+    said = tbctl("detect", str(file), *words)
+    assert said.status == 2
+    assert message in said.err
+
+
+def test_a_file_is_wanted_and_must_be_there(tbctl: Tbctl, tmp_path: Path) -> None:
+    assert "detect wants a file" in tbctl("detect").err
+    assert "cannot be read" in tbctl("detect", str(tmp_path / "none.csv")).err
+    assert "--json-lines reads stdin" in tbctl("detect", "--json-lines", "x.json").err

@@ -227,3 +227,13 @@ rules:
 )
 def test_what_is_no_policy_is_refused_with_a_remedy(text: str, complaint: str) -> None:
     assert any(complaint in line for line in _complaints(text)), _complaints(text)
+
+
+@pytest.mark.parametrize("hosts", [(), ("lab-01",), ("lab-03",), ("lab-01", "quiet-1")])
+@pytest.mark.parametrize("branch", ["", "main", "topic"])
+@pytest.mark.parametrize("device", ["", "NVIDIA H100 80GB HBM3", "NVIDIA L4"])
+def test_what_is_explained_is_what_holds(hosts: tuple[str, ...], branch: str, device: str) -> None:
+    rules = RuleSet.parse(POLICY)
+    subject = replace(LARGE, hosts=hosts, branch=branch, device=device)
+    # What is asked one by one, and what is kept of values that were asked before.
+    assert rules.explain(subject).rule == rules.for_subject(subject) == rules.for_subject(subject)

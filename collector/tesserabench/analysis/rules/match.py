@@ -49,14 +49,16 @@ class Match:
         others = {"parameters": bool(self.parameters), "host": self.host, "primary": self.primary is not None}
         return frozenset(self.texts) | {key for key, asked in others.items() if asked}
 
+    def allows_hosts(self, hosts: tuple[str, ...]) -> bool:
+        """Whether all of these hosts match; none, which are not known, never do."""
+        return self.host is None or (bool(hosts) and all(map(self.host.matches, hosts)))
+
     def obstacle(self, subject: Subject) -> str | None:
         """Why the rule is not about the subject, in a few words; None when it is."""
         for key, wanted in self.texts.items():
-            text: str = getattr(subject, key)
-            # A benchmark is called by its suite's name too: matmul, gemm/matmul.
-            others = (f"{subject.suite}/{text}",) if key == "benchmark" and subject.suite else ()
-            if not wanted.matches(text, *others):
-                return _unlike(key, text, wanted)
+            names = names_of(key, subject)
+            if not wanted.matches(*names):
+                return _unlike(key, names[0], wanted)
         for name, wanted in self.parameters.items():
             text = subject.parameters.get(name, "")
             if not wanted.matches(text):
@@ -70,6 +72,12 @@ class Match:
         if self.primary is not None and subject.primary is not self.primary:
             return "the metric is not a primary one" if self.primary else "the metric is not a secondary one"
         return None
+
+
+def names_of(key: str, subject: Subject) -> tuple[str, ...]:
+    """What a subject is called under a key; a benchmark also by its suite's name: matmul, gemm/matmul."""
+    text: str = getattr(subject, key)
+    return (text, f"{subject.suite}/{text}") if key == "benchmark" and subject.suite else (text,)
 
 
 def _unlike(what: str, text: str, wanted: Patterns) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import SeriesResult
 from tesserabench.analysis.rules.clause import DEFAULTS, Clause
+from tesserabench.analysis.rules.index import ClauseIndex
 from tesserabench.analysis.rules.match import Subject
 from tesserabench.analysis.rules.parse import parse
 from tesserabench.analysis.rules.rule import Origin, Rule
@@ -50,6 +51,11 @@ class RuleSet:
     defaults: Clause = field(default_factory=lambda: Clause(name=DEFAULTS))
     usual: Policy = field(default_factory=Policy)
     """What holds where the file says nothing."""
+    _index: ClauseIndex = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Keep what is asked again and again."""
+        object.__setattr__(self, "_index", ClauseIndex(self._chain()))
 
     @classmethod
     def parse(cls, text: str, *, source: str = "policy") -> Self:
@@ -105,7 +111,7 @@ class RuleSet:
 
     def for_subject(self, subject: Subject) -> Rule:
         """What holds for a subject."""
-        return self._resolved([clause for clause in self._chain() if clause.match.obstacle(subject) is None])
+        return self._resolved(self._index.matching(subject))
 
     def explain(self, subject: Subject) -> Explanation:
         """What holds for a subject, and what became of every rule."""

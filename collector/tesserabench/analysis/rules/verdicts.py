@@ -71,7 +71,8 @@ def applied(terms: Terms, comparison: Comparison) -> Comparison:
     and the whole the policy.
     """
     checked = limited(terms.rules, terms.branch, comparison)
-    ignored = {entry.series.key: rule for entry in checked.entries if terms.ignores(rule := terms.rule_of(entry))}
+    rules = {entry.series.key: terms.rule_of(entry) for entry in checked.entries}
+    ignored = {key: rule for key, rule in rules.items() if terms.ignores(rule)}
     if ignored:
         passed = {
             entry.series.key: _ignored(entry.judgement, ignored[entry.series.key])
@@ -80,12 +81,10 @@ def applied(terms: Terms, comparison: Comparison) -> Comparison:
         }
         without = (replace(entry, quality=None) if entry.series.key in ignored else entry for entry in checked.entries)
         checked = rejudged(replace(checked, entries=tuple(without)), passed)
-    entries = tuple(replace(entry, rule=_rule_name(terms, entry)) for entry in checked.entries)
+    if not terms.name:
+        return checked
+    entries = tuple(replace(entry, rule=rules[entry.series.key].name) for entry in checked.entries)
     return replace(checked, entries=entries, policy=terms.name)
-
-
-def _rule_name(terms: Terms, entry: Entry) -> str:
-    return terms.rule_of(entry).name if terms.name else ""
 
 
 def _ignored(judgement: Judgement, rule: Rule) -> Judgement:

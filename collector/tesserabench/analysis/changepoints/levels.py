@@ -8,6 +8,7 @@ one after another: n points and m levels take n m steps, and one more point take
 
 import bisect
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,11 +91,11 @@ def count_blocks(values: Values, deviation: float) -> dict[int, int]:
     return dict(zip(map(int, found.tolist()), counts.tolist(), strict=True))
 
 
-def grid_of(counts: Mapping[int, int], deviation: float) -> Values:
-    """The levels that are tried, a quarter of a deviation apart; a level has SHORTEST points, so it has two nearby."""
+def grid_of(counts: Mapping[int, int]) -> Values:
+    """The levels that are tried, in deviations and a quarter apart; a level has SHORTEST points, so two are near it."""
     tried = sorted({near for block in counts for near in (block - 1, block, block + 1) if is_tried(counts, near)})
     blocks = np.array(tried or sorted(counts)[:1], dtype=np.float64)
-    return np.asarray(((blocks[:, None] + _CELLS).ravel()) * deviation, dtype=np.float64)
+    return np.asarray((blocks[:, None] + _CELLS).ravel(), dtype=np.float64)
 
 
 @dataclass(slots=True)
@@ -105,6 +106,7 @@ class Program:
     counts: dict[int, int]
     """By block of levels, how many points fall into it."""
     grid: Values
+    """Levels, in deviations."""
     count: int
     best: list[float]
     """Least cost of the first i points."""
@@ -124,7 +126,7 @@ class Program:
         self.counts[block] = self.counts.get(block, 0) + 1
         if any(is_tried(self.counts, near) and near not in tried for near in (block - 1, block, block + 1)):
             return False
-        distance = (value - self.grid) / self.deviation
+        distance = value / self.deviation - self.grid
         cumulative = self.recent[-1] + np.minimum(distance * distance, CLIP * CLIP)
         self.recent.append(cumulative)
         self.count += 1
@@ -132,7 +134,7 @@ class Program:
         if start >= 0:
             candidate = (self.best[start] + (PENALTY if start else 0.0)) - self.recent[-1 - SHORTEST]
             better = candidate < self.entry
-            np.copyto(self.entry, candidate, where=better)
+            self.entry = np.minimum(self.entry, candidate)
             np.copyto(self.begun, start, where=better)
         total = cumulative + self.entry
         chosen = int(total.argmin())
@@ -155,7 +157,7 @@ class Program:
 def run_programs(stretches: Sequence[Values], deviations: Sequence[float]) -> list[Program]:
     """The program over each stretch, all at once: the same as taking point after point."""
     counts = [count_blocks(values, deviation) for values, deviation in zip(stretches, deviations, strict=True)]
-    grids = [grid_of(told, deviation) for told, deviation in zip(counts, deviations, strict=True)]
+    grids = [grid_of(told) for told in counts]
     found: list[Program] = []
     begin = 0
     while begin < len(stretches):
@@ -178,36 +180,39 @@ def _run_batch(
 ) -> list[Program]:
     """One batch; shorter stretches and smaller grids are filled up with what changes nothing before it."""
     rows, longest, widest = len(stretches), max(map(len, stretches)), max(map(len, grids))
-    points = np.zeros((longest, rows))
+    points = np.zeros((longest, rows, 1))
     levels = np.full((rows, widest), np.inf)
     for row, (values, grid) in enumerate(zip(stretches, grids, strict=True)):
-        points[: len(values), row] = values
+        points[: len(values), row, 0] = values / deviations[row]
         levels[row, : len(grid)] = grid
-    cumulative = np.zeros((longest + 1, rows, widest))
-    np.subtract(points[:, :, None], levels[None], out=cumulative[1:])
-    cumulative[1:] /= np.asarray(deviations)[None, :, None]
-    np.multiply(cumulative[1:], cumulative[1:], out=cumulative[1:])
-    np.minimum(cumulative[1:], CLIP * CLIP, out=cumulative[1:])
-    np.cumsum(cumulative, axis=0, out=cumulative)
     best, back = np.zeros((longest + 1, rows)), np.zeros((longest + 1, rows), dtype=np.intp)
     entry, begun = np.full((rows, widest), np.inf), np.zeros((rows, widest), dtype=np.intp)
-    entries, starts = {}, {}
+    total, better = np.empty((rows, widest)), np.empty((rows, widest), dtype=np.bool_)
+    # Cumulative costs of the latest points alone: what is small stays in the cache.
+    recent = deque((np.zeros((rows, widest)) for _ in range(SHORTEST + 1)), maxlen=SHORTEST + 1)
     lengths = [len(values) for values in stretches]
+    states: dict[int, tuple[Values, Places, list[Values]]] = {}
     ends = set(lengths)
     row_numbers = np.arange(rows)
     for count in range(1, longest + 1):
+        cumulative = recent[0]
+        np.subtract(points[count - 1], levels, out=cumulative)
+        np.multiply(cumulative, cumulative, out=cumulative)
+        np.minimum(cumulative, CLIP * CLIP, out=cumulative)
+        np.add(recent[-1], cumulative, out=cumulative)
+        recent.append(cumulative)
         start = count - SHORTEST
         if start >= 0:
-            candidate = (best[start] + (PENALTY if start else 0.0))[:, None] - cumulative[start]
-            better = candidate < entry
-            np.copyto(entry, candidate, where=better)
+            np.subtract((best[start] + (PENALTY if start else 0.0))[:, None], recent[0], out=total)
+            np.less(total, entry, out=better)
+            np.minimum(entry, total, out=entry)
             np.copyto(begun, start, where=better)
-        total = cumulative[count] + entry
+        np.add(cumulative, entry, out=total)
         chosen = total.argmin(axis=1)
         best[count] = total[row_numbers, chosen]
         back[count] = begun[row_numbers, chosen]
         if count in ends:
-            entries[count], starts[count] = entry.copy(), begun.copy()
+            states[count] = entry.copy(), begun.copy(), [one.copy() for one in recent]
     return [
         Program(
             deviation=deviations[row],
@@ -216,9 +221,9 @@ def _run_batch(
             count=count,
             best=best[: count + 1, row].tolist(),
             back=back[: count + 1, row].tolist(),
-            entry=entries[count][row, : len(grids[row])].copy(),
-            begun=starts[count][row, : len(grids[row])].copy(),
-            recent=[cumulative[at, row, : len(grids[row])].copy() for at in range(max(0, count - SHORTEST), count + 1)],
+            entry=states[count][0][row, : len(grids[row])].copy(),
+            begun=states[count][1][row, : len(grids[row])].copy(),
+            recent=[one[row, : len(grids[row])].copy() for one in states[count][2][-1 - count :]],
         )
         for row, count in enumerate(lengths)
     ]

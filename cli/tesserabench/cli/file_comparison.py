@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.json_format import ParseDict
 from tesserabench.cli.errors import CliError, UsageProblem
+from tesserabench.cli.policy_files import read_rules, read_text
 from tesserabench.v1.comparison_pb2 import Comparison
 
 _WRITTEN_BY = "give a file written by: tbctl bench run --out, or: tbctl result list RUN -o json"
@@ -18,28 +19,32 @@ def names_a_file(reference: str) -> bool:
     return reference.endswith(".json")
 
 
-def compare_files(base: str, head: str, *, suite: str = "") -> Comparison:
+def compare_files(base: str, head: str, *, suite: str = "", policy: str = "") -> Comparison:
     """The comparison of two files.
 
     Args:
         base: File to compare with.
         head: File that is judged.
         suite: Only this suite; empty keeps all.
+        policy: A policy file to judge by; empty takes what is built in.
 
     Raises:
-        UsageProblem: one of them is no file of results.
+        UsageProblem: one of them is no file of results, or the policy file is wrong.
         CliError: one cannot be read, or SciPy is not installed.
     """
     for name in (base, head):
         if not names_a_file(name):
             raise UsageProblem(f"{name!r} is no file, and {base if name == head else head!r} is one; compare two files")
     _require_scipy()
-    from tesserabench.analysis.compare import compare  # noqa: PLC0415 - slow to import
-    from tesserabench.analysis.policy import Policy  # noqa: PLC0415 - with it
+    from tesserabench.analysis.rules import RuleSet  # noqa: PLC0415 - slow to import
+    from tesserabench.analysis.rules.verdicts import Terms, compare_under  # noqa: PLC0415 - with it
     from tesserabench.report.comparison_json import comparison_json  # noqa: PLC0415 - with it
 
-    found = compare(_read(base, suite), _read(head, suite), Policy())
-    return ParseDict(comparison_json(found, datetime.now(UTC)), Comparison())
+    now = datetime.now(UTC)
+    rules = read_rules(policy, read_text(policy)) if policy else RuleSet()
+    terms = Terms(rules=rules, name=policy, suite=suite, today=now.date())
+    found = compare_under(terms, _read(base, suite), _read(head, suite))
+    return ParseDict(comparison_json(found, now), Comparison())
 
 
 def _require_scipy() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 from tesserabench.cli.context import CommandContext
-from tesserabench.cli.errors import EmptyResult
+from tesserabench.cli.errors import EmptyResult, UsageProblem
 from tesserabench.cli.exit_codes import Ending
 from tesserabench.cli.file_comparison import compare_files, names_a_file
 from tesserabench.cli.following import policy_of
@@ -57,6 +57,7 @@ def require_series(comparison: Comparison, *, allow_empty: bool) -> None:
         ("tbctl compare branch:main branch:faster-epilogue --suite gemm", "two branches"),
         ("tbctl compare baseline:v1.4 commit:abc1234 --exit-code", "end with 10 when something became slower"),
         ("tbctl compare old.json new.json", "two files of tbctl bench run --out, without a collector"),
+        ("tbctl compare old.json new.json --policy policy.yaml", "the same by the limits of a policy file"),
     ),
 )
 @click.argument("base")
@@ -64,6 +65,7 @@ def require_series(comparison: Comparison, *, allow_empty: bool) -> None:
 @click.option("--suite", default="", metavar="NAME", help="Only this suite. Default: the head's.")
 @click.option("--exit-code", is_flag=True, help="End as a gate would; without it, with 0.")
 @policy_options
+@click.option("--policy", type=click.Path(dir_okay=False), metavar="FILE", help="Judge two files by this policy.")
 @click.option("--allow-empty", is_flag=True, help="No series in common is no error.")
 def compare_command(context: CommandContext, base: str, head: str, **values: Any) -> Ending | None:
     """Compare two runs, commits, branches or baselines, series by series, worst first.
@@ -76,7 +78,11 @@ def compare_command(context: CommandContext, base: str, head: str, **values: Any
     """
     typed = Texts(values=values)
     if names_a_file(base) or names_a_file(head):
-        comparison = compare_files(base, head, suite=typed.text("suite"))
+        comparison = compare_files(base, head, suite=typed.text("suite"), policy=typed.text("policy"))
+    elif typed.text("policy"):
+        raise UsageProblem(
+            "--policy goes with two files; runs are judged by their project's (tbctl policy test tries another)"
+        )
     else:
         request = CompareRequest(project=context.settings.project, base=base, head=head, suite=typed.text("suite"))
         comparison = context.collector.call(context.collector.stubs.results.Compare, request)

@@ -94,9 +94,7 @@ def verdict_lines(comparison: Comparison, run: Run | None) -> list[str]:
         mark = " (not comparable)" if difference.decisive else ""
         lines.append(f"  environment: {difference.fact} {difference.base or '?'} -> {difference.head or '?'}{mark}")
     if comparison.policy:
-        lines.append(
-            f"  policy: revision {short_id(comparison.policy)} (tbctl policy get {short_id(comparison.policy)})"
-        )
+        lines.append(f"  policy: {_policy(comparison.policy)}")
     return lines
 
 
@@ -146,6 +144,11 @@ def _inconclusive_lines(comparison: Comparison) -> list[str]:
         if recommendation:
             lines.append(f"    next: {recommendation}")
     return lines
+
+
+def _policy(name: str) -> str:
+    """A revision by its number, and how to read it; a file by its name."""
+    return f"revision {short_id(name)} (tbctl policy get {short_id(name)})" if name.startswith("projects/") else name
 
 
 def _limit_lines(comparison: Comparison) -> list[str]:

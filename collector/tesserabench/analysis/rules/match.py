@@ -77,7 +77,11 @@ class Match:
 def names_of(key: str, subject: Subject) -> tuple[str, ...]:
     """What a subject is called under a key; a benchmark also by its suite's name: matmul, gemm/matmul."""
     text: str = getattr(subject, key)
-    return (text, f"{subject.suite}/{text}") if key == "benchmark" and subject.suite else (text,)
+    if key != "benchmark" or not subject.suite:
+        return (text,)
+    # Files of one machine write it with its suite, the collector without.
+    short = text.removeprefix(f"{subject.suite}/")
+    return short, f"{subject.suite}/{short}"
 
 
 def _unlike(what: str, text: str, wanted: Patterns) -> str:

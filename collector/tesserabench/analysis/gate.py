@@ -23,6 +23,10 @@ from tesserabench.analysis.words import Better, Reason, Verdict
 
 _Refusal = tuple[Reason, str, str]
 
+_OVERWHELMINGLY = 4.0
+"""Where noise would hide even twice a critical change, a finding must be this many times what could be seen: a machine
+so restless wanders by more than its last twenty launches show."""
+
 
 def judge(
     base: Side | None,
@@ -175,14 +179,15 @@ def decide(
     """The judgement with its verdict.
 
     A finding is at least as large as matters and stands clear of zero; where noise would hide even a critical change,
-    it must stand clear of the smallest change that matters.
+    it must also stand clear of the smallest change that matters, and where it would hide twice that, by far.
     """
     limit, reach = math.log1p(measured.minimum_effect), _reach(effect, policy)
     excluded = math.log1p(policy.excluded_effect(primary=primary))
     hidden = math.log1p(policy.hidden_effect(primary=primary))
     needed = max(limit, reach, effect.least)
-    if reach + effect.error * quantile(policy.power, effect.degrees) > hidden:
-        needed = max(needed, reach + limit)
+    visible = reach + effect.error * quantile(policy.power, effect.degrees)
+    if visible > hidden:
+        needed = max(needed, reach + limit if visible <= 2 * hidden else _OVERWHELMINGLY * visible)
     if modes is not None:
         measured = replace(measured, notes=(*measured.notes, wording.two_modes(modes)))
         if modes.mix_changed and abs(effect.worsening) < needed:

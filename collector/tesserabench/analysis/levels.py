@@ -24,17 +24,19 @@ class Level:
 
 def level_of(logs: Sequence[float]) -> Level:
     """The trimmed mean of one or more logarithms, with Yuen's standard error."""
+    # Sums over sorted values: the order in which they came changes nothing.
     ordered = sorted(logs)
     count = len(ordered)
     cut = int(_TRIM * count) if count >= _TRIMMED_FROM else 0
     kept = ordered[cut : count - cut]
-    value = math.fsum(kept) / len(kept)
+    value = sum(kept) / len(kept)
     degrees = len(kept) - 1
     if degrees < 1:
         return Level(value=value)
-    winsorised = [kept[0]] * cut + kept + [kept[-1]] * cut
-    mean = math.fsum(winsorised) / count
-    squares = math.fsum((item - mean) ** 2 for item in winsorised)
+    low, high = kept[0], kept[-1]
+    # Winsorised: what is left out counts as the outermost that is kept.
+    middle = (sum(kept) + cut * (low + high)) / count
+    squares = sum([(item - middle) ** 2 for item in kept]) + cut * ((low - middle) ** 2 + (high - middle) ** 2)
     return Level(value=value, variance=squares / (len(kept) * degrees), degrees=degrees)
 
 

@@ -17,7 +17,7 @@ _CLEAR = 6.0
 _RESOLUTION = 0.0005
 _ALIKE = 0.75
 """Gaps of the two sides that differ by more than this belong to other modes."""
-_SHARES_DIFFER = 0.01
+_SHARES_DIFFER = 0.05
 """Error of calling the shares different."""
 _SHARES_AGREE = 0.2
 """Shares as unequal as this once in five times may be different ones as well."""

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tesserabench.analysis.attribution.siblings import standings
 from tesserabench.collector.api import pages
-from tesserabench.collector.api.actor import current_actor
+from tesserabench.collector.api.actor import current_actor, require_project
 from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.device_translation import device_comparison, noise_entry
 from tesserabench.collector.api.enums import number, word
@@ -139,7 +139,9 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     ) -> host_service_pb2.RankNoiseResponse:
         """Where noise comes from."""
         host = parse_host(request.host) if request.host else ""
-        wanted = noise_ranking.Wanted(project=request.project, suite=request.suite, host=host)
+        project = request.project or current_actor().project
+        require_project(project)
+        wanted = noise_ranking.Wanted(project=project, suite=request.suite, host=host)
         async with self._database.transaction() as session:
             noisy = await noise_ranking.read(session, wanted, self._clock())
         shares = await self._offload(noise_ranking.all_shares, [one.samples for one in noisy])

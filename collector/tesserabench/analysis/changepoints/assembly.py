@@ -76,7 +76,7 @@ class Assembly:
             if not lower <= place < upper or place - before <= _SAME < place - before + lower:
                 continue
             self._end_segment(window, begin, at, place, at[place])
-            self.changes.append(_change(window, (left, place, right), strength, at))
+            self.changes.append(_remembered_change(window, (left, place, right), strength, at))
             self.open_from = begin + place
         self._add_excursions(window, at, lower, upper)
 
@@ -95,8 +95,9 @@ class Assembly:
         )
 
     def _end_segment(self, window: Window, begin: int, at: Sequence[int], end: int, end_at: int) -> None:
-        points = window.points
+        points, evidence = window.points, window.evidence
         assert points is not None
+        assert evidence is not None
         start = max(self.open_from - begin, 0)
         began = self.segments[-1].end if self.segments else 0
         key = (began, end_at, window.accepted.factor)
@@ -105,10 +106,10 @@ class Assembly:
             values = points.values[start:end]
             drift = _drift(window, start, end, values)
             segment = describe(
+                evidence.stretch(start, end),
                 values,
                 began,
                 end_at,
-                deviation=points.deviation,
                 smallest=math.log1p(window.settings.smallest_change),
                 drifting=drift is not None,
             )
@@ -134,6 +135,15 @@ class Assembly:
             shift = evidence.stretch(start, end).mean - middle_of(points.values[slice(*around)])
             if abs(shift) >= evidence.smallest:
                 self.transients.append(Transient(start=at[start], end=at[end], shift=shift))
+
+
+def _remembered_change(window: Window, bounds: tuple[int, int, int], strength: float, at: Sequence[int]) -> ChangePoint:
+    if bounds[2] == len(at):
+        return _change(window, bounds, strength, at)
+    key = (bounds, strength)
+    if key not in window.changes:
+        window.changes[key] = _change(window, bounds, strength, at)
+    return window.changes[key]
 
 
 def _change(window: Window, bounds: tuple[int, int, int], strength: float, at: Sequence[int]) -> ChangePoint:

@@ -6,10 +6,10 @@ import numpy as np
 from tesserabench.analysis.changepoints.evidence import demanded, robust_line
 from tesserabench.analysis.changepoints.levels import MAD_TO_DEVIATION, Values
 from tesserabench.analysis.changepoints.model import NoiseClass, Segment
-from tesserabench.analysis.changepoints.stretches import Stretch, measure, middle_of
+from tesserabench.analysis.changepoints.stretches import Stretch, middle_of
 
 _LATEST = 256
-"""Points that describe a segment: its newest, since it may go on for years."""
+"""Points that tell the noise of a segment: its newest, since it may go on for years."""
 _TELLING = 12
 _QUIET = 0.005
 _NEW_POINTS = 8
@@ -22,10 +22,9 @@ _MODE_GAP = 3.0
 _MODE_DENSITY = 8.0
 
 
-def describe(values: Values, start: int, end: int, *, deviation: float, smallest: float, drifting: bool) -> Segment:
-    """The segment at [start, end) of the series, by its points `values` or the latest of them."""
+def describe(told: Stretch, values: Values, start: int, end: int, *, smallest: float, drifting: bool) -> Segment:
+    """The segment at [start, end) of the series: `told` of its `values`, whose newest say what noise it has."""
     values = values[-_LATEST:]
-    told = measure(values, deviation)
     correlation = _correlation(told) if len(values) >= _TELLING else 0.0
     positive = min(max(correlation, 0.0), 0.9)
     factor = math.sqrt((1 + positive) / (1 - positive))

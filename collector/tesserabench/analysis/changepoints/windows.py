@@ -19,7 +19,7 @@ from tesserabench.analysis.changepoints.levels import (
     deviation_of,
     run_programs,
 )
-from tesserabench.analysis.changepoints.model import Segment, Settings
+from tesserabench.analysis.changepoints.model import ChangePoint, Segment, Settings
 from tesserabench.analysis.changepoints.stretches import middle_of
 
 SIZE = 768
@@ -56,6 +56,8 @@ class Window:
     accepted: Accepted = field(default_factory=Accepted)
     described: dict[tuple[int, int, float], tuple[Segment, float | None]] = field(default_factory=dict)
     """Segments that have ended, so that they need not be described again."""
+    changes: dict[tuple[tuple[int, int, int], float], ChangePoint] = field(default_factory=dict)
+    """The same for changes after which there was another."""
 
 
 def scaled(raw: Sequence[float], hosts: Sequence[str] | None) -> Points:
@@ -120,7 +122,7 @@ def settle(windows: Sequence[Window]) -> None:
     for window in behind:
         window.points = scaled(window.raw, window.hosts)
         window.program = window.evidence = None
-        window.described = {}
+        window.described, window.changes = {}, {}
     long = [window for window in behind if len(window.raw) >= FEWEST]
     told = [window.points for window in long if window.points is not None]
     programs = run_programs([points.values for points in told], [points.deviation for points in told])
@@ -131,9 +133,8 @@ def settle(windows: Sequence[Window]) -> None:
 
 
 def _decide(window: Window) -> None:
-    points, program = window.points, window.program
-    if points is None or program is None:
-        window.accepted = Accepted()
+    points = window.points
+    if points is None:
         return
     if window.evidence is None:
         window.evidence = Evidence(
@@ -143,4 +144,4 @@ def _decide(window: Window) -> None:
             strictness=window.settings.strictness,
         )
     window.evidence.values = points.values
-    window.accepted = accept(window.evidence, program.proposal())
+    window.accepted = accept(window.evidence, window.program.proposal()) if window.program is not None else Accepted()

@@ -14,9 +14,11 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.compare import Comparison, compare
 from tesserabench.analysis.history import RunNoise
+from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import ResultSet, SeriesKey
+from tesserabench.analysis.rules.verdicts import Terms
 from tesserabench.analysis.words import Verdict
-from tesserabench.collector.core import baselines, endings, false_alarms, results, runs
+from tesserabench.collector.core import baselines, endings, false_alarms, policies, results, runs
 from tesserabench.collector.core.actors import COLLECTOR
 from tesserabench.collector.core.comparisons import comparison_json
 from tesserabench.collector.core.references import branch_names
@@ -79,6 +81,8 @@ class _Pair:
     first: ResultSet
     second: ResultSet
     history: dict[SeriesKey, RunNoise]
+    terms: Terms
+    """The limits whose false alarms are counted, those of series that the policy ignores too."""
 
 
 async def judge(judging: "Judging", run_id: int) -> bool:
@@ -87,8 +91,12 @@ async def judge(judging: "Judging", run_id: int) -> bool:
         run = await session.get(Run, run_id, populate_existing=True)
         if run is None or run.identical != IdenticalRun.SECOND or run.state != RunState.JUDGING:
             return False
-        pair = await _read(session, run)
-    comparison = await judging.offload(compare, pair.first, pair.second, judging.policy, pair.history)
+        pair = await _read(session, run, judging.policy)
+    terms = pair.terms
+    comparison = await judging.offload(
+        compare, pair.first, pair.second, terms.overall, pair.history, rules=terms.limits
+    )
+    comparison = replace(comparison, policy=terms.name)
     async with judging.database.transaction() as session:
         locked = await attempt_store.lock_run(session, run_id)
         if locked is not None and locked.state == RunState.JUDGING:
@@ -96,16 +104,19 @@ async def judge(judging: "Judging", run_id: int) -> bool:
     return True
 
 
-async def _read(session: AsyncSession, run: Run) -> _Pair:
+async def _read(session: AsyncSession, run: Run, usual: Policy) -> _Pair:
     assert run.parent_id is not None
     first = await session.get_one(Run, run.parent_id)
     project = await session.get_one(Project, run.project_id)
     head = await results.result_set(session, run)
     branches = branch_names(baselines.base_branch(run, project), project.default_branch)
+    policy = await policies.in_force(session, project, usual)
+    branch = baselines.own_branch(run, project)
     return _Pair(
         first=await results.result_set(session, first, label=f"{run_name(first.id)} (the same code)"),
         second=head,
         history=await results.history(session, run, branches, [series.key for series in head.series]),
+        terms=Terms(rules=policy.rules, name=policy.name, suite=run.suite, branch=branch, today=run.created_at.date()),
     )
 
 

@@ -19,6 +19,9 @@ VISITS_AROUND = 12
 _RUNS_AROUND = 200
 """Runs of the affected suites in which those are looked for, on either side: a run may be on one host of many."""
 _MOST_SERIES = 200
+_MOST_TRACKS = 6000
+"""What is weighed in a few seconds: one series on one device is a track."""
+_FEWEST_DEVICES = 16
 CANARY_SUITE = "canary"
 """A suite of this name holds nothing but canaries."""
 
@@ -67,7 +70,7 @@ async def gather(session: AsyncSession, question: Question) -> Evidence:
     runs = await _runs(session, question, affected)
     others = await store.series_on(session, runs, most=_MOST_SERIES)
     series = {row.id: row for row in others} | await result_store.series(session, affected)
-    visits = _around(await store.visits(session, runs), changes)
+    visits = _bounded(_around(await store.visits(session, runs), changes), changes, series=len(series))
     points = await store.points(session, runs={visit.run_id for visit in visits}, series_ids=series)
     names = _names(series, points, visits)
     return Evidence(
@@ -119,6 +122,21 @@ def _around(visits: Sequence[DeviceVisit], changes: Sequence[ChangeSeen]) -> lis
         between = [visit for visit in own if first <= visit.run_id <= last]
         kept += [*before[-VISITS_AROUND:], *between, *behind[:VISITS_AROUND]]
     return sorted(kept, key=lambda one: (one.at, one.run_id, one.device))
+
+
+def _bounded(visits: Sequence[DeviceVisit], changes: Sequence[ChangeSeen], *, series: int) -> list[DeviceVisit]:
+    """The visits of as many devices as can be weighed: those that showed the changes, and others evenly."""
+    devices = sorted({visit.device for visit in visits})
+    most = max(_FEWEST_DEVICES, _MOST_TRACKS // max(series, 1))
+    if len(devices) <= most:
+        return list(visits)
+    runs = {change.run_id for change in changes}
+    named = {device for change in changes for device in change.devices}
+    showed = sorted(named | {visit.device for visit in visits if visit.run_id in runs})[: most // 2]
+    others = [device for device in devices if device not in set(showed)]
+    places = most - len(showed)
+    kept = set(showed) | {others[i * len(others) // places] for i in range(places)}
+    return [visit for visit in visits if visit.device in kept]
 
 
 def _names(

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +139,7 @@ def _group(readings: Sequence[Reading], terms: Terms) -> Iterable[DeviceStanding
 
 
 def _by_run(runs: Mapping[int, Sequence[float]]) -> NDArray[np.float64]:
-    return np.array([np.median(runs[run]) for run in sorted(runs)])
+    return np.array([median(runs[run]) for run in sorted(runs)])
 
 
 def _references(readings: Sequence[Reading]) -> list[float | None]:
@@ -151,7 +152,7 @@ def _references(readings: Sequence[Reading]) -> list[float | None]:
         if not commit or len(devices) < _ENOUGH_AT_A_COMMIT:
             continue
         groups = list(devices.values())
-        values = np.array([np.median([readings[i].value for i in group]) for group in groups])
+        values = np.array([median([readings[i].value for i in group]) for group in groups])
         for group, middle in zip(groups, _middles_of_others(values).tolist(), strict=True):
             for index in group:
                 found[index] = middle

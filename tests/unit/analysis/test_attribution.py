@@ -55,7 +55,7 @@ def test_every_story_is_told_right(name: str) -> None:
 @pytest.mark.parametrize("noise", [0.003, 0.03])
 def test_a_lone_slow_device_is_never_the_code(noise: float) -> None:
     names = ("one slow device", "one device throttling", "one slow device, points missing")
-    rows = confusion_table(noises=(noise,), seeds=range(3), only=names)
+    rows = confusion_table(noises=(noise,), seeds=range(2), only=names)
     assert sum(row.right for row in rows) == sum(row.fleets for row in rows)
     assert [row.blamed_code for row in rows] == [0, 0, 0]
 

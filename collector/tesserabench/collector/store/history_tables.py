@@ -119,6 +119,7 @@ class ChangePoint(Table):
     __table_args__ = (
         UniqueConstraint("series_id", "line", "kind", "run_id"),
         Index(None, "run_id"),
+        Index("ix_change_point_finding", "regression_id", postgresql_where=text("regression_id IS NOT NULL")),
         Index(
             "ix_change_point_unclaimed",
             "id",

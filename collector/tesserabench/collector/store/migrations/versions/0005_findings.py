@@ -75,6 +75,12 @@ def _indexes() -> None:
         ["ignored_until"],
         postgresql_where=sa.text("ignored_until IS NOT NULL"),
     )
+    op.create_index(
+        "ix_change_point_finding",
+        "change_point",
+        ["regression_id"],
+        postgresql_where=sa.text("regression_id IS NOT NULL"),
+    )
 
 
 def _members() -> None:

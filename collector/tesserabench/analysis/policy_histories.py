@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tesserabench.analysis.changepoints import ChangePoint, Settings, Status, analyse
 from tesserabench.analysis.policy import fraction
-from tesserabench.analysis.policy_trial import Judged, Pair, Said
+from tesserabench.analysis.policy_trial import HISTORY, Judged, Pair, Said
 from tesserabench.analysis.results import SeriesResult
 from tesserabench.analysis.rules import Alert, Rule, RuleSet, subject_of
 from tesserabench.analysis.words import Better, Verdict
@@ -66,7 +66,9 @@ def _search(history: PastHistory, policies: tuple[RuleSet, RuleSet], since: date
         sides = (before.get(place), after[twin] if twin is not None else None)
         said = [_said(rule, step, history, history.times[place]) for rule, step in zip(rules, sides, strict=True)]
         shown = next(step for step in sides if step is not None)
-        pair = Pair(series=history.series, worsening=_worsening(shown, history), before=said[0], after=said[1])
+        pair = Pair(
+            series=history.series, worsening=_worsening(shown, history), before=said[0], after=said[1], kind=HISTORY
+        )
         judged.append(
             Judged(
                 run_id=history.run_ids[place],

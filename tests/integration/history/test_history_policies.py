@@ -71,7 +71,7 @@ async def test_a_trial_searches_the_histories_too(laboratory: Laboratory) -> Non
     assert isinstance(report, policy_trials.Report)
     assert [step.phase for step in steps[:-1] if isinstance(step, policy_trials.Progress)] == ["histories"]
     (finding,) = report.trial.findings
-    assert (finding.kind, finding.outcome, finding.pair.before.severity) == ("history", "gone", "critical")
+    assert (finding.pair.kind, finding.outcome, finding.pair.before.severity) == ("history", "gone", "critical")
     assert finding.pair.after.rule == "wide"
     assert finding.pair.worsening == pytest.approx(0.12, abs=0.01)
     assert (report.trial.before.alerts, report.trial.after.alerts, report.trial.runs) == (1, 0, 0)

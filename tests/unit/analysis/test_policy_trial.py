@@ -7,16 +7,8 @@ import pytest
 from tesserabench.analysis.compare import rejudged
 from tesserabench.analysis.launch import Launch, Side
 from tesserabench.analysis.policy_histories import PastHistory, search_both, smallest_change
-from tesserabench.analysis.policy_trial import (
-    Judged,
-    Outcome,
-    Pair,
-    PastRun,
-    Said,
-    judge_both,
-    summarise,
-    with_launches,
-)
+from tesserabench.analysis.policy_trial import Judged, Pair, PastRun, Said, judge_both, with_launches
+from tesserabench.analysis.policy_trial_summary import Outcome, summarise
 from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
 from tesserabench.analysis.rules import Quality, RuleSet
 from tesserabench.analysis.rules.units import in_unit
@@ -56,12 +48,12 @@ def _said(severity: Severity | None, *, verdict: Verdict = Verdict.PASS, alerts:
     return Said(verdict=Verdict.REGRESSED if severity else verdict, severity=severity, rule="r", alerts=alerts)
 
 
-def _judged(run_id: int, before: Said, after: Said) -> Judged:
+def _judged(run_id: int, before: Said, after: Said, kind: str = "gate") -> Judged:
     return Judged(
         run_id=run_id,
         at=START + timedelta(days=run_id),
         line="",
-        pairs=(Pair(series=_series(), worsening=0.06, before=before, after=after),),
+        pairs=(Pair(series=_series(), worsening=0.06, before=before, after=after, kind=kind),),
         verdicts=(before.verdict, after.verdict),
     )
 
@@ -120,10 +112,11 @@ def test_how_policies_differ(before: Said, after: Said, outcome: Outcome | None)
 
 def test_a_step_that_the_gate_finds_there_too_is_not_counted_twice() -> None:
     runs = [_judged(place, MAJOR if place == 4 else NOTHING, MAJOR if place == 4 else NOTHING) for place in range(12)]
-    steps = [_judged(2, MAJOR, MAJOR), _judged(9, MINOR, NOTHING), _judged(11, MINOR, MINOR)]
+    told = ((2, MAJOR, MAJOR), (9, MINOR, NOTHING), (11, MINOR, MINOR))
+    steps = [_judged(*step, kind="history") for step in told]
     trial = summarise(runs, steps)
     assert (trial.before.findings, trial.after.findings) == (3, 2)
-    assert [(item.kind, item.run_id) for item in trial.findings] == [("history", 9)]
+    assert [(item.pair.kind, item.run_id) for item in trial.findings] == [("history", 9)]
 
 
 def _history(step: float, *, better: Better = Better.LOWER) -> PastHistory:
@@ -260,3 +253,14 @@ def test_the_noise_that_a_policy_expects_is_assumed_where_it_cannot_be_measured(
 
     rules = _rules(f"rules: [{{name: a, match: {{benchmark: gemm}}, expected-noise: {noise}}}]")
     assert compare_under(Terms(rules=rules, today=AT), once(100), once(112)).verdict is verdict
+
+
+def test_a_trial_tells_what_an_absolute_limit_would_fail() -> None:
+    run = PastRun(run_id=1, at=START, suite="core", branch="main", line="", base=_results(100), head=_results(100))
+    judged = judge_both(run, RuleSet(), _rules(LIMIT % "{maximum: 90}"))
+    trial = summarise([judged])
+    assert (trial.before.failed_runs, trial.after.failed_runs, trial.series) == (0, 1, 1)
+    (finding,) = trial.findings
+    assert (finding.outcome, finding.pair.kind) == (Outcome.NEW, "quality")
+    assert (finding.pair.after.severity, finding.pair.after.rule) == (Severity.CRITICAL, "promise")
+    assert (trial.after.findings, trial.after.alerts) == (1, 0)

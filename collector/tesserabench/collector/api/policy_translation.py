@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from tesserabench.analysis.policy_trial import Finding, Totals
+from tesserabench.analysis.policy_trial_summary import Finding, Totals
 from tesserabench.analysis.rules import PolicyChange
 from tesserabench.analysis.words import Severity
 from tesserabench.collector.api.enums import number as enum_number
@@ -93,7 +93,7 @@ def _finding_message(finding: Finding) -> policy_service_pb2.PolicyTestFinding:
     series, before, after = finding.pair.series, finding.pair.before, finding.pair.after
     return policy_service_pb2.PolicyTestFinding(
         outcome=policy_service_pb2.PolicyTestOutcome.Value(f"POLICY_TEST_OUTCOME_{finding.outcome.upper()}"),
-        kind=finding.kind,
+        kind=finding.pair.kind,
         run=run_name(finding.run_id),
         time=timestamp(finding.at),
         case=measurement_pb2.Case(

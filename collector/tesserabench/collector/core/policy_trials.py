@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.launch import Side
 from tesserabench.analysis.policy_histories import PastHistory, search_both
-from tesserabench.analysis.policy_trial import Judged, PastRun, Trial, judge_both, summarise, with_launches
+from tesserabench.analysis.policy_trial import Judged, PastRun, judge_both, with_launches
+from tesserabench.analysis.policy_trial_summary import Trial, summarise
 from tesserabench.analysis.results import SeriesResult
 from tesserabench.analysis.rules import RuleSet
 from tesserabench.analysis.words import Better

@@ -1,13 +1,17 @@
 """Runs become points, points become changes, whatever order they come in and whatever dies meanwhile."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 from support.histories import CASE, changes, end, give, measure, points, take_in, watch, watching, wobbly
 from support.laboratory import Conditions, Laboratory, Request, drilled
 from tesserabench.collector.core import series_watch
-from tesserabench.collector.core.series_watch import TakingInError
+from tesserabench.collector.core.series_watch import TakingInError, Watching
 from tesserabench.collector.core.spec import RunSpec
 from tesserabench.collector.store import history as store
+from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.history_tables import ChangePoint, HistoryDue
 from tesserabench.collector.store.tables import Run
 from tesserabench.collector.work.history import Historian
@@ -174,3 +178,24 @@ async def test_a_point_has_the_median_of_its_launches_and_what_they_differ_by(la
     assert point.value == pytest.approx(1e6, rel=1e-4)
     assert point.spread == pytest.approx(0.00079, rel=0.02)
     assert (point.hosts, point.comparability) == (["node-1"], "class-a")
+
+
+async def test_replicas_share_the_work_and_double_nothing(laboratory: Laboratory, database_dsn: str) -> None:
+    ids = await measure(laboratory, wobbly(STEPPED))
+    other = Database(database_dsn, pool_size=2)
+
+    async def work(mine: Watching) -> int:
+        taken = 0
+        while got := await series_watch.take_in(mine, limit=3):
+            taken += len(got)
+        return taken
+
+    try:
+        ours = watching(laboratory)
+        shares = await asyncio.gather(work(ours), work(replace(ours, database=other)))
+    finally:
+        await other.close()
+    assert sum(shares) == len(ids)
+    assert [row.run_id for row in await points(laboratory)] == ids
+    assert [row.run_id for row in await changes(laboratory)] == [ids[12]]
+    assert (await watch(laboratory)).points == len(ids)

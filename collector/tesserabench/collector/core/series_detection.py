@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tesserabench.analysis.changepoints import Kind, SeriesAnalysis, Settings, Status, Tail
+from tesserabench.analysis.changepoints import Kind, SeriesAnalysis, Settings, Status, Tail, extend_many
 
 EDITION = 1
 """Grows with every change of the detector after which states that were kept must be made anew."""
@@ -18,6 +18,8 @@ _KEPT_SEGMENTS = 64
 _VISIBLE_SHARE = 0.5
 """Steps of half of what matters are still shown; they open no finding."""
 _LEAST_CHANGE = 0.01
+_AT_ONCE = 128
+"""Series that the detector takes through its arrays together."""
 _LARGEST_LOG = 700.0
 
 
@@ -90,13 +92,19 @@ def edition(smallest: float) -> str:
 
 def detect(tasks: Sequence[Task]) -> list[Detected]:
     """Each series with its new points."""
-    return [_detect(task) for task in tasks]
+    tails = [
+        Tail.start(Settings(smallest_change=task.smallest_change)) if task.tail is None else Tail.load(task.tail)
+        for task in tasks
+    ]
+    found: list[Detected] = []
+    for first in range(0, len(tasks), _AT_ONCE):
+        group = tails[first : first + _AT_ONCE]
+        added = [(task.values, task.hosts) for task in tasks[first : first + _AT_ONCE]]
+        found += [_detected(tail, analysis) for tail, analysis in zip(group, extend_many(group, added), strict=True)]
+    return found
 
 
-def _detect(task: Task) -> Detected:
-    settings = Settings(smallest_change=task.smallest_change)
-    tail = Tail.start(settings) if task.tail is None else Tail.load(task.tail)
-    analysis = tail.extend(task.values, task.hosts)
+def _detected(tail: Tail, analysis: SeriesAnalysis) -> Detected:
     return Detected(
         tail=tail.dump(),
         points=analysis.points,

@@ -11,11 +11,10 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
-from tesserabench.analysis.rules import Rule
 from tesserabench.collector.core import baselines, series_creep, series_writing
 from tesserabench.collector.core.comparisons import key_of_entry
 from tesserabench.collector.core.judging import Offload
@@ -32,7 +31,7 @@ from tesserabench.collector.store.history_words import SeriesState
 from tesserabench.collector.store.tables import Run, Series
 from tesserabench.collector.store.words import Verdict
 
-_BLOCK = 400
+_BLOCK = 384
 """Series that a worker process gets at once: some tenths of a second of work."""
 _AHEAD = 3
 """Blocks that are read while others are computed."""
@@ -182,43 +181,33 @@ async def _prepare(
     rows = await store.lock_watches(session, keys)
     rules = await rules_of(session, [(series, watch.line) for watch, series in rows], watching.policy)
     whole = {key for key in keys if key in news.whole}
-    for watch, series in rows:
+    smallest = {(series.id, watch.line): smallest_step(rules[series.id, watch.line], series) for watch, series in rows}
+    for watch, _ in rows:
         key = (watch.series_id, watch.line)
-        if not _continues(watch, news.points.get(key, ()), smallest_step(rules[key], series)):
+        if not _continues(watch, news.points.get(key, ()), smallest[key]):
             whole.add(key)
     read = await store.points_of(session, whole) if whole else {}
     today = watching.clock().date()
-    return [
-        _prepared(watch, series, rules[watch.series_id, watch.line], read, news.points, today=today)
-        for watch, series in rows
-    ]
+    # Most series share a rule, and making its limits is not free.
+    policies = {id(rule): rule.policy_on(today) for rule in {id(rule): rule for rule in rules.values()}.values()}
+    prepared = []
+    for watch, series in rows:
+        key = (watch.series_id, watch.line)
+        new = read[key] if key in read else news.points.get(key, [])
+        task = Task(
+            None if key in read else watch.tail,
+            tuple(point.value for point in new),
+            tuple("+".join(point.hosts) for point in new),
+            smallest[key],
+        )
+        prepared.append(_Prepared(watch, series, policies[id(rules[key])], task, new))
+    return prepared
 
 
 def _continues(watch: SeriesWatch, new: Sequence[Point], smallest: float) -> bool:
     """Whether the new points can be added to what is known: they come after it, and it is of this detector."""
     known = watch.tail is not None and watch.edition == edition(smallest)
     return known and (not new or watch.last_run_id is None or new[0].run_id > watch.last_run_id)
-
-
-def _prepared(
-    watch: SeriesWatch,
-    series: Series,
-    rule: Rule,
-    read: Mapping[SeriesLine, list[Point]],
-    fresh: Mapping[SeriesLine, list[Point]],
-    *,
-    today: date,
-) -> _Prepared:
-    key = (watch.series_id, watch.line)
-    whole = key in read
-    new = read[key] if whole else fresh.get(key, [])
-    task = Task(
-        None if whole else watch.tail,
-        tuple(point.value for point in new),
-        tuple("+".join(point.hosts) for point in new),
-        smallest_step(rule, series),
-    )
-    return _Prepared(watch, series, rule.policy_on(today), task, new)
 
 
 async def _write(

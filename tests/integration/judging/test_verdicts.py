@@ -350,7 +350,7 @@ async def test_a_cancelled_run_is_judged_no_further(laboratory: Laboratory) -> N
 
 
 async def test_history_of_a_restless_series_asks_for_more_than_its_launches_show(laboratory: Laboratory) -> None:
-    levels = [0.988e6, 1.012e6] * 5
+    levels = [0.992e6, 1.008e6] * 5
     for level in levels:
         await laboratory.run(conditions=Conditions(level=level))
     assert await head_of(laboratory) == len(levels)

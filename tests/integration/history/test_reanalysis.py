@@ -15,6 +15,7 @@ from support.laboratory import Laboratory
 from tesserabench.collector.core import reanalysis
 from tesserabench.collector.reanalysing import Wish, reanalyse
 from tesserabench.collector.settings import Settings
+from tesserabench.collector.work import dask_cluster
 
 LEVELS = wobbly([1.0] * 12 + [1.12] * 8)
 
@@ -77,7 +78,10 @@ async def test_a_dask_cluster_finds_what_the_collector_finds(
     assert (await watch(laboratory)).segments == segments
 
 
-async def test_a_cluster_that_is_not_there_is_named(laboratory: Laboratory, database_dsn: str, tmp_path: Path) -> None:
+async def test_a_cluster_that_is_not_there_is_named(
+    database_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_cluster, "_CONNECT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     settings = Settings.model_validate({"state_dir": tmp_path})

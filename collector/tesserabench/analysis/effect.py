@@ -9,6 +9,9 @@ from tesserabench.analysis.words import Better
 _MOST_LAUNCHES = 100
 """More than this many launches a side are never recommended."""
 
+_TRIMMED = 1.3
+"""A trimmed mean of many launches may be known worse than their plain mean, by so much of its variance."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
@@ -50,7 +53,7 @@ class Effect:
         if half_width <= 0:
             return None
         for launches in range(2, _MOST_LAUNCHES + 1):
-            variance = self.launch_variance / launches + self.fixed_variance
+            variance = _TRIMMED * self.launch_variance / launches + self.fixed_variance
             if quantile((1 + confidence) / 2, 2.0 * (launches - 1)) * math.sqrt(variance) <= half_width:
                 return launches
         return None

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_TRIMMED_FROM = 8
+_TRIMMED_FROM = 10
 """Fewer values are too few to leave any out."""
-_TRIM = 0.2
+_TRIM = 0.1
 """Share that is left out at either end: the mean of the rest holds against spikes, and its interval stays short (Yuen
 1974)."""
 

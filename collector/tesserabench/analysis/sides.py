@@ -28,6 +28,11 @@ from tesserabench.analysis.policy import (
 )
 from tesserabench.analysis.runs import OwnNoise, run_effect
 
+_RESTLESS = 1.5
+_RESTLESS_SHARE = 0.4
+"""What part of its error a look may spend where launches scatter by more than is usual and no run before them tells how
+much runs do."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Half:
@@ -141,6 +146,7 @@ def _assuming(contrasts: Sequence[_Contrast], floor: NoiseFloor) -> Effect:
     usual, in_proportion = 2 * floor.run**2 / count, RUN_TO_LAUNCH_NOISE**2 * restless / count
     between_runs = max(usual, in_proportion)
     variance, degrees = _sampling(contrasts)
+    share = 1.0 if in_proportion <= _RESTLESS * usual else _RESTLESS_SHARE
     error, if_known = _satterthwaite(variance, degrees, between_runs)
     if in_proportion <= usual:
         degrees = if_known
@@ -153,6 +159,7 @@ def _assuming(contrasts: Sequence[_Contrast], floor: NoiseFloor) -> Effect:
         degrees=degrees,
         launch_variance=sum(contrast.launch_variance for contrast in contrasts) / count**2,
         fixed_variance=between_runs,
+        error_share=share,
         assumed=True,
     )
 

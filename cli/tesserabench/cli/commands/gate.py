@@ -31,7 +31,7 @@ _DEFAULT_FAIL_ON = "minor"
     examples=(
         ("tbctl gate --run 42 --fail-on major", "end with 10 when run 42 became slower by 5 % or more"),
         ("tbctl gate --head commit:abc1234 --base branch:main", "judge what was measured already"),
-        ("tbctl gate --json-lines < pairs.jsonl", "for programs: each line of stdin is a pair, and gets a verdict"),
+        ("tbctl gate --json-lines", "for programs: each line of stdin is a pair, and gets a verdict"),
     ),
 )
 @click.option("--run", type=RUN, metavar="RUN", help="Judge this run against its own baseline.")

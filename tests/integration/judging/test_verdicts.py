@@ -156,6 +156,20 @@ async def test_a_regression_ends_when_a_later_run_is_back_at_the_level(laborator
         assert [row.state for row in await laboratory.regressions()] == [state]
 
 
+async def test_a_level_that_hovers_around_the_limit_has_one_finding_and_is_no_baseline(laboratory: Laboratory) -> None:
+    first = await laboratory.run()
+    slow = Conditions(factors={"gemm[n=512]": 1.03})
+    await laboratory.confirm(await laboratory.run(conditions=slow), slow)
+    for factor in (1.015, 1.03, 1.014, 1.03):
+        await laboratory.run(conditions=Conditions(factors={"gemm[n=512]": factor}))
+        assert [row.state for row in await laboratory.regressions()] == ["confirmed"]
+        assert await head_of(laboratory) == first
+    async with laboratory.database.transaction() as session:
+        assert await session.scalar(select(func.count()).select_from(RegressionEvent)) == 2
+    await laboratory.run()
+    assert [row.state for row in await laboratory.regressions()] == ["fixed"]
+
+
 async def test_a_regression_that_comes_back_is_the_same_one(laboratory: Laboratory) -> None:
     await laboratory.run()
     second = await laboratory.run(conditions=SLOW)

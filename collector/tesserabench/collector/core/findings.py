@@ -23,11 +23,14 @@ from tesserabench.collector.core.finding_evidence import FOUND_BY
 from tesserabench.collector.core.finding_life import CLEARLY_BACK, TRANSITIONS, Event, Meeting, is_quiet, is_worse, meet
 from tesserabench.collector.core.regressions import DETECTOR, Act, note, returned, step
 from tesserabench.collector.core.spec import GateSpec
+from tesserabench.collector.store import baselines as baseline_store
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store.tables import Regression, RegressionMember, Run
 from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, RegressionState, Severity
 from tesserabench.wire.names import regression_name, run_name
+
+_BLOCKING = (RegressionState.CONFIRMED, RegressionState.ACKNOWLEDGED, RegressionState.ASSIGNED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +134,17 @@ async def close_returned(session: AsyncSession, comparison: Comparison, occasion
     }
     ids = await _series_ids(session, occasion.run, back)
     keys = {series_id: key for key, series_id in ids.items()}
+    base = occasion.base_run_id
+    by_hand = base is not None and await baseline_store.set_by_hand(session, base)
     touched: dict[int, tuple[Regression, list[str]]] = {}
     for member, row, first in await store.open_on(session, keys, branch=occasion.line, only_drills=occasion.run.drill):
         entry = back[keys[member.series_id]]
         if not _speaks_of(occasion.run, row, first):
             continue
-        # What the history alone found, runs have been compared with all the time.
-        if FOUND_BY not in row.attribution and _has_level(entry.base.value, member.evidence):
-            _accept_moved(session, row, occasion)
+        if _has_level(entry.base.value, member.evidence):
+            # As bad as what it is compared with: nothing came back. Where a person moved that there, it is accepted.
+            if by_hand and FOUND_BY not in row.attribution:
+                _accept_moved(session, row, occasion)
             continue
         member.returned_at = member.returned_at or occasion.now
         touched.setdefault(row.id, (row, []))[1].append(_size(entry))
@@ -147,6 +153,20 @@ async def close_returned(session: AsyncSession, comparison: Comparison, occasion
         if await store.still_worse(session, row.id) == 0:
             comment = f"level returned in {run_name(occasion.run.id)}: {', '.join(sizes)}"
             returned(session, row, _act(occasion, comment))
+
+
+async def is_still_worse(session: AsyncSession, comparison: Comparison, occasion: Occasion) -> bool:
+    """Whether the run is within the limits, but not clearly back from what an open finding says of one of its series.
+
+    Such a run must not become what later ones are compared with: each could be a little worse than the one before.
+    """
+    primary = [entry.series.key for entry in comparison.entries if entry.series.primary]
+    ids = await _series_ids(session, occasion.run, primary)
+    rows = await store.open_on(session, ids.values(), branch=occasion.line, only_drills=False)
+    return any(
+        member.returned_at is None and row.state in _BLOCKING and not row.drill and FOUND_BY not in row.attribution
+        for member, row, _ in rows
+    )
 
 
 def _accept_moved(session: AsyncSession, row: Regression, occasion: Occasion) -> None:

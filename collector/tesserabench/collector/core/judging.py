@@ -231,7 +231,8 @@ async def _finish(session: AsyncSession, case: Case, found: Findings, occasion: 
     content = comparison_json(comparison, now, found.regressions)
     await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now)
     await findings.close_returned(session, comparison, occasion)
-    if comparison.verdict is not Verdict.REGRESSED and not findings.has_open_suspicion(comparison):
+    unsettled = findings.has_open_suspicion(comparison) or await findings.is_still_worse(session, comparison, occasion)
+    if comparison.verdict is not Verdict.REGRESSED and not unsettled:
         cases = await result_store.cases_of(session, run.id)
         await baselines.advance(session, run, case.project, cases=cases, now=now)
     run.verdict = comparison.verdict.value

@@ -64,3 +64,9 @@ async def measured_on(session: AsyncSession, run_id: int, host_ids: Sequence[int
     """Whether one of these hosts measured the run."""
     statement = select(literal(1)).where(Attempt.run_id == run_id, Attempt.host_id.in_(host_ids)).limit(1)
     return await session.scalar(statement) is not None
+
+
+async def set_by_hand(session: AsyncSession, run_id: int) -> bool:
+    """Whether a person let a baseline point to this run."""
+    statement = select(literal(1)).where(Baseline.run_id == run_id, Baseline.automatic.is_(False)).limit(1)
+    return await session.scalar(statement) is not None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from tesserabench.analysis.attribution import telling
 from tesserabench.analysis.attribution.evidence import Attribution, Cause, Change, CommitRange, Evidence, FieldChange
 from tesserabench.analysis.attribution.explanations import NEVER, Explanation, candidates, commit_order
@@ -24,6 +25,8 @@ _ACCOUNTED = 0.3
 """Share of a change's shift that an explanation must account for to have a part in it beside a better one."""
 _SERIES_IN_PART = 2
 """A cause that has no change for itself is told when it has a part in the changes of so many series."""
+_LIKE_THE_LARGEST = 0.3
+_FEW = 1 / 3
 _SHOWN = 0.5
 """An explanation of the very run that showed a change accounts for at least so much of the change that it explains."""
 _SLACK_POINTS = 2
@@ -40,7 +43,7 @@ def attribute(evidence: Evidence) -> tuple[Attribution, ...]:
     if not evidence.changes:
         return ()
     fit, choices = _weigh(evidence)
-    same = _same_story(fit, choices)
+    same = _same_story(evidence, fit, choices)
     members: dict[int, list[Change]] = {}
     partly: dict[int, list[Change]] = {}
     left: list[Change] = []
@@ -85,10 +88,44 @@ def _weigh(evidence: Evidence) -> tuple[Fit, list[Choice]]:
     return fit, rank(fit)
 
 
-def _same_story(fit: Fit, choices: Sequence[Choice]) -> list[int]:
-    """For each choice the strongest one that tells the same: one host that moved, placed a run apart by two series."""
-    told = [(fit.explanations[choice.index].cause, fit.explanations[choice.index].what) for choice in choices]
-    return [told.index(one) for one in told]
+def _same_story(evidence: Evidence, fit: Fit, choices: Sequence[Choice]) -> list[int]:
+    """For each choice the strongest one that tells the same; choices come with the strongest first.
+
+    One host that moved is one cause, also when two series place it a run apart; and so is what moved other series of
+    the very same devices next to it, which nothing tells from it.
+    """
+    found: list[int] = []
+    for i, choice in enumerate(choices):
+        told = fit.explanations[choice.index]
+        same = (
+            j
+            for j, other in enumerate(choices[:i])
+            if (told.cause, told.what) == (fit.explanations[other.index].cause, fit.explanations[other.index].what)
+            or _is_beside(evidence, fit, choice, other)
+        )
+        found.append(next(same, i))
+    return found
+
+
+def _moved(choice: Choice) -> NDArray[np.bool_]:
+    """[series]: whether a choice moved it by a size like its largest."""
+    return np.asarray(np.abs(choice.sizes) > _LIKE_THE_LARGEST * np.abs(choice.sizes).max(), dtype=np.bool_)
+
+
+def _is_beside(evidence: Evidence, fit: Fit, one: Choice, other: Choice) -> bool:
+    """Whether two choices are about other or few series on the same devices, as near as a change may be misplaced."""
+    few, many = _moved(one), _moved(other)
+    if (few & many).any() and few.sum() > _FEW * many.sum():
+        return False
+    ours, theirs = fit.explanations[one.index].onsets, fit.explanations[other.index].onsets
+    here, there = (
+        {track.device for track, onset in zip(evidence.tracks, onsets.tolist(), strict=True) if onset != NEVER}
+        for onsets in (ours, theirs)
+    )
+    both = (ours != NEVER) & (theirs != NEVER)
+    if here != there or not both.any():
+        return False
+    return float(np.median(np.abs(ours - theirs)[both])) <= _SLACK_POINTS
 
 
 def _accounted(evidence: Evidence, fit: Fit, choice: Choice, change: Change) -> float:

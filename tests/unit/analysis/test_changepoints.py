@@ -94,6 +94,21 @@ def test_modes_in_turns_are_no_changes() -> None:
     assert found.segments[0].noise is NoiseClass.BIMODAL
 
 
+def test_modes_that_are_kept_for_a_while_are_seldom_changes() -> None:
+    false, found = 0, 0
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
+        slow, factors = False, []
+        for _ in range(150):
+            slow = slow if rng.random() < 0.3 else bool(rng.random() < 0.5)
+            factors.append(1.04 if slow else 1.0)
+        values = [value * factor for value, factor in zip(noise(150, seed=seed), factors, strict=True)]
+        false += len(analyse(values).changes) > 0
+        found += any(abs(index - 70) <= 1 for index in indices(analyse(moved(values, 70, 1.3))))
+    assert false <= 3
+    assert found >= 15
+
+
 def test_three_points_are_a_suspicion_and_eight_a_change() -> None:
     values = moved(noise(120), 100, 1.06)
     assert analyse(values[:102]).changes == ()

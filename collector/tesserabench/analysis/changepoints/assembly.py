@@ -30,6 +30,7 @@ _SAME = 8
 """Places this close are the same change, seen by two windows."""
 _CONFIRMING, _CONFIRMING_STRONG, _STRONG = 8, 5, 1.5
 _DRIFT_ERRORS = 6.0
+_DRIFT_LEAVES = 0.75
 _TAIL_CHANCE = 0.025
 
 
@@ -188,8 +189,8 @@ def _drift(window: Window, start: int, end: int, values: Values) -> float | None
     assert points is not None
     if not any(start < place < end for place in window.accepted.lines):
         return None
-    slope, errors = slope_of(values, window.accepted.factor, points.deviation)
+    slope, errors, left = slope_of(values, window.accepted.factor, points.deviation)
     moved = abs(slope) * (len(values) - 1)
-    if errors < _DRIFT_ERRORS or moved < 2 * math.log1p(window.settings.smallest_change):
+    if errors < _DRIFT_ERRORS or left > _DRIFT_LEAVES or moved < 2 * math.log1p(window.settings.smallest_change):
         return None
     return slope

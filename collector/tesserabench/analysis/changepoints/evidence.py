@@ -17,6 +17,10 @@ _USUAL_WINDOW = 150
 _LONG_WINDOW = 4.5
 _FEW_POINTS = 17.0
 _VERY_FEW_POINTS = 10.0
+_APART = 3.0
+_FLIPS = 3
+_SHARE_FACTOR = 1.3
+"""Shares have no fat tails: three standard errors of them are worth four of a mean."""
 _LINE_FROM = 6
 _LINE_BETTER = 0.95
 _FAR = 9.0
@@ -66,7 +70,27 @@ class Evidence:
             return 0.0
         # What counts is how far it exceeds the smallest change; a step just above it takes overwhelming evidence.
         beyond = math.sqrt(effect * effect - self.smallest * self.smallest)
-        return beyond / (error * demanded(shorter, len(self.values)) * self.strictness)
+        errors = beyond / error
+        if effect > _APART * min(before.deviation, after.deviation):
+            errors = min(errors, _SHARE_FACTOR * self._share_errors(left, place, right))
+        return errors / (demanded(shorter, len(self.values)) * self.strictness)
+
+    def _share_errors(self, left: int, place: int, right: int) -> float:
+        """Standard errors between the shares of points that stand nearer to the new level, on either side.
+
+        For levels far apart, when some points stand at the other level: a series with two modes flips between them all
+        the time, and has changed only when it does so at another rate.
+        """
+        before, after = self.stretch(left, place), self.stretch(place, right)
+        border = (before.mean + after.mean) / 2
+        points = self.values[left:right]
+        beyond = points > border if after.mean > before.mean else points < border
+        early, late = int(np.count_nonzero(beyond[: before.count])), int(np.count_nonzero(beyond[before.count :]))
+        if early < _FLIPS and after.count - late < _FLIPS:
+            return math.inf
+        share = (early + late) / (before.count + after.count)
+        spread = math.sqrt(share * (1 - share) * (1 / before.count + 1 / after.count))
+        return max(0.0, late / after.count - early / before.count) / spread if spread > 0 else math.inf
 
     def is_line(self, left: int, place: int, right: int) -> bool:
         """Whether a straight line fits both sides better than two levels do; short sides are none to tell by."""

@@ -73,10 +73,17 @@ def _two_modes(values: Values) -> bool:
     return bool(gaps.max() > _MODE_GAP * width and gaps.max() > _MODE_DENSITY * usual)
 
 
-def slope_of(values: Values, factor: float, deviation: float) -> tuple[float, float]:
-    """Slope of a robust line through `values`, per point, and how many standard errors it is from 0."""
-    line = robust_line(values - middle_of(values))
+def slope_of(values: Values, factor: float, deviation: float) -> tuple[float, float, float]:
+    """Slope of a robust line through `values`, per point; its distance from 0 in standard errors; what it leaves.
+
+    The last is the share of the clipped squares around the median that remain around the line.
+    """
+    centred = values - middle_of(values)
+    line = robust_line(centred)
     slope = float(line[1] - line[0])
     count = len(values)
     error = deviation * factor * math.sqrt(12 / (count * (count * count - 1.0)))
-    return slope, abs(slope) / error
+    most = _FAR * deviation
+    level = float(np.square(np.minimum(np.abs(centred), most)).sum())
+    left = float(np.square(np.minimum(np.abs(centred - line), most)).sum())
+    return slope, abs(slope) / error, left / level if level > 0 else 1.0

@@ -19,7 +19,7 @@ _FEW_POINTS = 17.0
 _VERY_FEW_POINTS = 10.0
 _APART = 3.0
 _FLIPS = 3
-_SHARE_FACTOR = 1.3
+_SHARE_FACTOR = 1.45
 """Shares have no fat tails: three standard errors of them are worth four of a mean."""
 _LINE_FROM = 6
 _LINE_BETTER = 0.95
@@ -82,11 +82,12 @@ class Evidence:
         the time, and has changed only when it does so at another rate.
         """
         before, after = self.stretch(left, place), self.stretch(place, right)
-        border = (before.mean + after.mean) / 2
+        reach = abs(after.mean - before.mean) / 2
         points = self.values[left:right]
-        beyond = points > border if after.mean > before.mean else points < border
-        early, late = int(np.count_nonzero(beyond[: before.count])), int(np.count_nonzero(beyond[before.count :]))
-        if early < _FLIPS and after.count - late < _FLIPS:
+        there = np.abs(points - after.mean) < reach
+        early, late = int(np.count_nonzero(there[: before.count])), int(np.count_nonzero(there[before.count :]))
+        still = int(np.count_nonzero(np.abs(points[before.count :] - before.mean) < reach))
+        if early < _FLIPS and still < _FLIPS:
             return math.inf
         share = (early + late) / (before.count + after.count)
         spread = math.sqrt(share * (1 - share) * (1 / before.count + 1 / after.count))

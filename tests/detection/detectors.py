@@ -241,7 +241,8 @@ ALL = (
     Detector(
         name="MongoDB E-divisive, p .01", detect=e_divisive(0.01), package="signal_processing_algorithms", longest=1000
     ),
-    Detector(name="ruptures KernelCPD", detect=ruptures_kernel, package="ruptures", replay=True),
+    # Its matrix of 10 000 points would take 800 MB.
+    Detector(name="ruptures KernelCPD", detect=ruptures_kernel, package="ruptures", replay=True, longest=5000),
     Detector(name="ruptures PELT", detect=ruptures_pelt, package="ruptures", longest=1000),
     Detector(name="asv steps", detect=airspeed_velocity, package="asv", replay=True),
     Detector(name="Perfherder, t 7, 2 %", detect=perfherder),

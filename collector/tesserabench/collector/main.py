@@ -93,7 +93,9 @@ def check(config: Path | None, *, probe: bool) -> None:
 @_config
 @click.option("--project", default="", help="Only this project. Default: all of them.")
 @click.option("--dask", default="", metavar="ADDRESS", help="Compute on this Dask cluster: tcp://HOST:8786.")
-@click.option("--processes", type=click.IntRange(1, 256), help="Compute in so many processes here. Default: 1 a processor.")
+@click.option(
+    "--processes", type=click.IntRange(1, 256), help="Compute in so many processes here. Default: 1 a processor."
+)
 @click.option("--from-results", is_flag=True, help="Make the histories' points anew from the measurements first.")
 def reanalyse(config: Path | None, *, dask: str, processes: int | None, **wished: Any) -> None:
     """Analyse every history anew; beside a running collector too, and safe to break off."""

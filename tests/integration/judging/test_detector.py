@@ -137,9 +137,7 @@ async def test_a_replica_that_died_loses_its_runs_to_another(laboratory: Laborat
     await laboratory.measure(run_id)
     now = laboratory.clock()
     async with laboratory.database.transaction() as session:
-        taken = await comparisons.claim(
-            session, now=now, until=now + timedelta(seconds=120), limit=8
-        )
+        taken = await comparisons.claim(session, now=now, until=now + timedelta(seconds=120), limit=8)
     assert taken == [run_id]
     detector = Detector(laboratory.judging, QUICK)
     assert await detector.check() == 0

@@ -223,6 +223,16 @@ rules:
         (HEAD + "rules: [" + "[" * 50 + "]" * 50 + "]", "too deep or too long for a policy"),
         ("a: b\n---\nc: d", "but found another document"),
         ("x" * 300_000, "are more than a policy has"),
+        # A few lines that stand for two hundred million values.
+        (
+            HEAD + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}' if i else 'x'] * 12)}]\n" for i in range(8)),
+            "too long",
+        ),
+        (HEAD + "rules: " + "[" * 5000, "brackets are nested too deep"),
+        (HEAD + "project: " + "9" * 5000, "project: '99999"),
+        (HEAD + "project: !!int abc", "project: 'abc' cannot be read as int"),
+        (HEAD + "project: !!timestamp abc", "project: 'abc' cannot be read as timestamp"),
+        (HEAD + "project: a\x00b", "special characters are not allowed"),
     ],
 )
 def test_what_is_no_policy_is_refused_with_a_remedy(text: str, complaint: str) -> None:

@@ -81,8 +81,8 @@ def read_document(text: str, *, source: str) -> Value:
     if len(text) > LARGEST_FILE_BYTES:
         message = f"{len(text)} characters are more than a policy has; at most {LARGEST_FILE_BYTES} are read"
         raise PolicyError(source, (Problem(line=0, field="", message=message),))
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             message = "it is empty; begin with 'apiVersion', 'kind: Policy' and 'rules'"
@@ -91,8 +91,9 @@ def read_document(text: str, *, source: str) -> Value:
         document = _value(node, "", loader, problems, depth=0)
     except yaml.YAMLError as error:
         raise PolicyError(source, (_syntax(error),)) from error
-    finally:
-        loader.dispose()
+    except RecursionError as error:
+        message = "brackets are nested too deep for a policy"
+        raise PolicyError(source, (Problem(line=0, field="", message=message),)) from error
     if problems:
         raise PolicyError(source, tuple(problems))
     return document
@@ -100,6 +101,9 @@ def read_document(text: str, *, source: str) -> Value:
 
 class _Loader(yaml.SafeLoader):
     """Reads dates and times as the texts that they are: no date of this file is to be guessed."""
+
+    values = 0
+    """How many were read, each alias with all that it stands for: a few lines of aliases can stand for billions."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -109,11 +113,14 @@ _Loader.yaml_implicit_resolvers = {
 
 _DEEPEST = 8
 _MOST_ITEMS = 2000
+_MOST_VALUES = 50_000
 
 
 def _value(node: yaml.Node, field: str, loader: _Loader, problems: list[Problem], *, depth: int) -> Value:
     line = node.start_mark.line + 1
-    if depth > _DEEPEST or len(node.value) > (_MOST_ITEMS if not isinstance(node, yaml.ScalarNode) else 10_000):
+    loader.values += 1
+    too_long = len(node.value) > (_MOST_ITEMS if not isinstance(node, yaml.ScalarNode) else 10_000)
+    if depth > _DEEPEST or too_long or loader.values > _MOST_VALUES:
         raise PolicyError("policy", (Problem(line=line, field=field, message="too deep or too long for a policy"),))
     if isinstance(node, yaml.MappingNode):
         return Value(field=field, line=line, content=dict(_pairs(node, field, loader, problems, depth)))
@@ -123,7 +130,18 @@ def _value(node: yaml.Node, field: str, loader: _Loader, problems: list[Problem]
             for index, item in enumerate(node.value)
         )
         return Value(field=field, line=line, content=items)
-    return Value(field=field, line=line, content=loader.construct_object(node))
+    return Value(field=field, line=line, content=_scalar(node, field, loader, problems))
+
+
+def _scalar(node: yaml.ScalarNode, field: str, loader: _Loader, problems: list[Problem]) -> Any:
+    try:
+        return loader.construct_object(node)
+    except (ValueError, KeyError, AttributeError):
+        # What the library raises for numbers of thousands of digits, and for tags that the text does not bear out.
+        shown = node.value if len(node.value) <= _LONGEST_SHOWN else node.value[:_LONGEST_SHOWN] + "…"
+        message = f"{shown!r} cannot be read as {node.tag.rpartition(':')[2]}; put it in quotes if it is a text"
+        problems.append(Problem(line=node.start_mark.line + 1, field=field, message=message))
+        return None
 
 
 def _pairs(

@@ -1,8 +1,10 @@
 """PolicyService: what counts as a change, as files that people review."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC
 
+from tesserabench.analysis.rules import RuleSet
 from tesserabench.collector.api import pages
 from tesserabench.collector.api.actor import require_project
 from tesserabench.collector.api.calls import Context
@@ -102,7 +104,7 @@ class PolicyService(policy_service_pb2_grpc.PolicyServiceServicer):
         require_project(project)
         if bool(request.text) == request.HasField("to_revision"):
             raise invalid_field("text", request.text, "give either a file or to_revision")
-        to = policies.read(request.text, project=project, source=request.source) if request.text else None
+        to = await _read(request, project) if request.text else None
         async with self._database.transaction() as session:
             found = await policies.difference(
                 session,
@@ -128,7 +130,7 @@ class PolicyService(policy_service_pb2_grpc.PolicyServiceServicer):
         require_project(project)
         asked = policy_trials.Request(
             project=project,
-            rules=policies.read(request.text, project=project, source=request.source),
+            rules=await _read(request, project),
             since=request.since.ToDatetime(tzinfo=UTC),
             suite=request.suite,
         )
@@ -137,3 +139,10 @@ class PolicyService(policy_service_pb2_grpc.PolicyServiceServicer):
                 yield policy_service_pb2.TestPolicyResponse(progress=progress_message(step))
             else:
                 yield policy_service_pb2.TestPolicyResponse(report=report_message(step, asked.since))
+
+
+async def _read(
+    request: policy_service_pb2.DiffPolicyRequest | policy_service_pb2.TestPolicyRequest, project: str
+) -> RuleSet:
+    """The rules of a file in a request. In a thread: the largest files take more than a second."""
+    return await asyncio.to_thread(policies.read, request.text, project=project, source=request.source)

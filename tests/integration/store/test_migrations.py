@@ -59,6 +59,48 @@ def test_upgrade_from_nothing_gives_the_schema_of_the_tables(postgres: PostgresF
         assert schema(empty_dsn) == schema(direct)
 
 
+def test_what_an_older_collector_found_is_found_after_the_upgrade(empty_dsn: str) -> None:
+    states = ["suspected", "confirmed", "acknowledged", "ignored", "resolved", "resolved"]
+    migrate.upgrade(empty_dsn, "0003")
+    with psycopg.connect(empty_dsn) as connection:
+        connection.execute("INSERT INTO project (name, default_branch) VALUES ('default', 'main')")
+        for state in ("finished", "judging", "running"):
+            connection.execute(
+                "INSERT INTO run (project_id, suite, tier, spec, gate, trigger, requested_by, state)"
+                " VALUES (1, 'kernels', 'full', '{}', '{}', 'manual', 'me', %s)",
+                [state],
+            )
+        for run in (1, 2):
+            connection.execute("INSERT INTO comparison (run_id, content) VALUES (%s, '{}')", [run])
+        for number, state in enumerate(states):
+            # The last one is of the same series as the one before it, on which nothing else is open.
+            series = min(number, 4) + 1
+            connection.execute(
+                "INSERT INTO series (project_id, suite, benchmark, case_id, parameters, mode, metric, unit, better,"
+                " \"primary\", device_key) VALUES (1, %s, 'b', %s, '{}', 'hot', 'time', 's', 'lower',"
+                " true, 'gpu') ON CONFLICT DO NOTHING",
+                [f"suite {series}", f"case {series}"],
+            )
+            connection.execute(
+                "INSERT INTO regression (project_id, series_id, state, severity, change, evidence, run_id)"
+                " SELECT 1, id, %s, 'major', 0.07, '{\"a\": 1}', 1 FROM series WHERE case_id = %s",
+                [state, f"case {series}"],
+            )
+    assert migrate.upgrade(empty_dsn) == migrate.head()
+    found = query(
+        empty_dsn,
+        "SELECT r.state, r.kind, r.suite, r.device_key, m.series_id = r.series_id, m.change, m.evidence, m.returned_at"
+        " FROM regression r JOIN regression_member m ON m.regression_id = r.id ORDER BY r.id",
+    )
+    assert found == [
+        (state, "regression", f"suite {min(number, 4) + 1}", "gpu", True, 0.07, {"a": 1}, None)
+        for number, state in enumerate(states)
+    ]
+    assert query(empty_dsn, "SELECT run_id, tries, error FROM history_due") == [(1, 0, "")]
+    # Nobody remembers what was being measured again: such a run takes its first look once more.
+    assert query(empty_dsn, "SELECT run_id FROM comparison") == [(1,)]
+
+
 def test_upgrade_twice_changes_nothing(database_dsn: str) -> None:
     before = schema(database_dsn)
     assert migrate.upgrade(database_dsn) == migrate.head()

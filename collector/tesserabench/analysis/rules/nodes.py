@@ -133,7 +133,7 @@ def _value(node: yaml.Node, field: str, loader: _Loader, problems: list[Problem]
     return Value(field=field, line=line, content=_scalar(node, field, loader, problems))
 
 
-def _scalar(node: yaml.ScalarNode, field: str, loader: _Loader, problems: list[Problem]) -> Any:
+def _scalar(node: yaml.Node, field: str, loader: _Loader, problems: list[Problem]) -> Any:
     try:
         return loader.construct_object(node)
     except (ValueError, KeyError, AttributeError):

@@ -27,8 +27,12 @@ from tesserabench.collector.store.tables import Table
 _LOCK_KEY = 7_232_415_001
 
 
-def upgrade(dsn: str) -> str:
-    """Bring the schema up to date, partitions of the coming months included, and give its revision.
+def upgrade(dsn: str, revision: str = "head") -> str:
+    """Bring the schema up to date, partitions of the coming months included, and give the newest revision.
+
+    Args:
+        dsn: The database.
+        revision: How far to go; an earlier one is for tests of the later ones.
 
     Raises:
         UnavailableError: the database cannot be reached.
@@ -36,7 +40,7 @@ def upgrade(dsn: str) -> str:
     """
     with _connected(dsn) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_config(connection), revision)
         for statement in partition_statements(datetime.now(UTC).date()):
             connection.execute(text(statement))
     return head()

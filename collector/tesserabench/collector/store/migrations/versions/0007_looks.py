@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the table; what was being measured again, without a row here, is judged from its first look on."""
     op.create_table(
         "look",
         sa.Column("run_id", sa.BigInteger(), nullable=False),
@@ -32,3 +32,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "number", name="pk_look"),
         sa.UniqueConstraint("measuring_run_id", name="uq_look_measuring_run_id"),
     )
+    op.execute("DELETE FROM comparison USING run WHERE run.id = comparison.run_id AND run.state = 'judging'")

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from datetime import timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -13,7 +14,7 @@ from support.statuses import reason_of
 from tesserabench.collector.core import regressions
 from tesserabench.collector.core.regressions import NewFinding, Subject
 from tesserabench.collector.store import projects
-from tesserabench.collector.store.tables import Audit, Regression
+from tesserabench.collector.store.tables import Audit, Regression, RegressionMember, Series
 from tesserabench.collector.store.words import FindingKind, Severity
 from tesserabench.v1 import regression_service_pb2 as pb
 from tesserabench.wire.reasons import Reason
@@ -185,3 +186,65 @@ async def test_a_finding_about_a_device_is_one_and_comes_and_goes(laboratory: La
     await closed(laboratory)
     laboratory.clock.advance(31 * 86400)
     assert (await opened(laboratory)).id != first.id, "long forgotten"
+
+
+async def rows_of(laboratory: Laboratory, *rows: dict[str, Any]) -> list[int]:
+    """Findings on the default branch, made by hand; `members` are their series, the first one their own."""
+    async with laboratory.database.transaction() as session:
+        ids = []
+        for fields in rows:
+            series = fields.pop("members")
+            row = Regression(
+                project_id=1,
+                series_id=series[0],
+                run_id=1,
+                severity="major",
+                change=0.1,
+                evidence={},
+                created_at=laboratory.clock(),
+                updated_at=laboratory.clock(),
+                **fields,
+            )
+            session.add(row)
+            await session.flush()
+            for number in series:
+                values = {"regression_id": row.id, "series_id": number, "run_id": 1, "change": 0.1, "evidence": {}}
+                session.add(RegressionMember(severity="major", **values))
+            ids.append(row.id)
+        return ids
+
+
+async def series_of(laboratory: Laboratory, *cases: str) -> list[int]:
+    async with laboratory.database.transaction() as session:
+        rows = await session.scalars(select(Series).where(Series.primary.is_(True)))
+        by_case = {row.case_id: row.id for row in rows}
+    return [by_case[case] for case in cases]
+
+
+async def test_of_two_that_were_ignored_until_one_day_one_wakes(laboratory: Laboratory) -> None:
+    await laboratory.run(branch("main"))
+    series = await series_of(laboratory, "gemm[n=512]")
+    until = laboratory.clock() + timedelta(days=1)
+    await rows_of(laboratory, *({"members": series, "state": "ignored", "ignored_until": until} for _ in range(2)))
+    laboratory.clock.advance(86400)
+    for _ in range(2):
+        async with laboratory.database.transaction() as session:
+            await regressions.wake_ignored(session, laboratory.clock())
+    assert [row.state for row in await laboratory.regressions()] == ["confirmed", "ignored"]
+
+
+@pytest.mark.parametrize("over", ["verified", "wont_fix"])
+async def test_what_cannot_open_again_beside_an_open_one_is_a_new_finding(laboratory: Laboratory, over: str) -> None:
+    await laboratory.run(branch("main"))
+    other, slow = await series_of(laboratory, "copy[n=1]", "gemm[n=512]")
+    first, second = await rows_of(
+        laboratory, {"members": [other, slow], "state": over}, {"members": [other], "state": "confirmed"}
+    )
+    run_id = await laboratory.run(branch("main"), Conditions(factors={"gemm[n=512]": 1.30}))
+    await laboratory.confirm(run_id, Conditions(factors={"gemm[n=512]": 1.30}))
+    assert (await laboratory.get(run_id)).verdict == "regressed"
+    found = {row.id: (row.state, row.series_id) for row in await laboratory.regressions()}
+    assert found.pop(first) == (over, other)
+    # Its own series is at the level of before in that run.
+    assert found.pop(second) == ("fixed", other)
+    assert list(found.values()) == [("confirmed", slow)]

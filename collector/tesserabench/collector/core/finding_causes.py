@@ -13,12 +13,13 @@ from typing import ParamSpec, Protocol, TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.attribution import Attribution, Evidence, attribute
-from tesserabench.collector.core import cause_evidence, policies
+from tesserabench.collector.core import cause_evidence, metrics, policies
 from tesserabench.collector.core.cause_evidence import ChangeSeen, IsCanary, Question
 from tesserabench.collector.core.finding_groups import Group, Matter, take_up, tell_unknown
 from tesserabench.collector.core.finding_life import Event
 from tesserabench.collector.core.regressions import DETECTOR, Act, returned, step
 from tesserabench.collector.core.series_rules import rule_of
+from tesserabench.collector.errors import UnavailableError
 from tesserabench.collector.store import finding_changes as store
 from tesserabench.collector.store import regressions as regression_store
 from tesserabench.collector.store.database import Database
@@ -74,7 +75,16 @@ async def look(asking: Asking) -> int:
     since = asking.clock() - TAKEN_UP
     async with asking.database.transaction() as session:
         places = [(project_id, line) for project_id, line in await store.places(session, since=since, limit=_MOST)]
-    return sum([await _look_at(asking, project_id, line, since) for project_id, line in places])
+    count = 0
+    for project_id, line in places:
+        try:
+            count += await _look_at(asking, project_id, line, since)
+        except UnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 - what breaks on one line must not keep every other from its causes
+            metrics.DETECTOR_FAILURES.inc()
+            _log.exception("causes.failed", project=project_id, line=line)
+    return count
 
 
 async def _look_at(asking: Asking, project_id: int, line: str, since: datetime) -> int:
@@ -85,6 +95,8 @@ async def _look_at(asking: Asking, project_id: int, line: str, since: datetime) 
     found = await asking.offload(attribute, asked.evidence)
     async with asking.database.transaction() as session:
         matter = Matter(project_id=project_id, line=line, now=asking.clock())
+        # Before any finding, as whoever judges does.
+        await regression_store.lock_project(session, project_id)
         groups = _groups(asked, found)
         told = {row.id for group in groups for row, _ in group.findings}
         for row, _ in asked.findings.values():

@@ -110,7 +110,9 @@ async def _finding_of(session: AsyncSession, matter: Matter, group: Group) -> Re
     first = min(change.before_run_id or change.earliest_run_id or change.run_id for change, _ in group.changes)
     last = max(change.latest_run_id or change.run_id for change, _ in group.changes)
     for row in reversed(of_regressions):
-        if row.run_id is not None and first < row.run_id <= last and row.state != RegressionState.VERIFIED:
+        here = row.run_id is not None and first < row.run_id <= last and row.state != RegressionState.VERIFIED
+        # A resolved one opens again for this, unless another one is open for its own series.
+        if here and (row.state != RegressionState.RESOLVED or await regression_store.blocking(session, row) is None):
             return row
     return await _open(session, matter, group)
 
@@ -120,7 +122,9 @@ def _badness(row: Regression) -> tuple[int, float]:
 
 
 async def _open(session: AsyncSession, matter: Matter, group: Group) -> Regression:
-    worst, series = max(group.changes, key=lambda pair: abs(finding_evidence.worsening(pair[0])))
+    # Not one that belongs to a finding about a machine: its series would be no member of the new one.
+    own = [pair for pair in group.changes if pair[0].regression_id is None]
+    worst, series = max(own, key=lambda pair: abs(finding_evidence.worsening(pair[0])))
     policy, rule = await rule_in_force(session, series, matter.line)
     row = Regression(
         project_id=matter.project_id,

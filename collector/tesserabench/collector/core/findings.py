@@ -70,6 +70,8 @@ async def first_look(session: AsyncSession, comparison: Comparison, occasion: Oc
     for key, entry in regressed.items():
         row = rows.get(ids[key])
         meeting = _meeting(row, await _level_of(session, row, ids[key]), entry, occasion.now)
+        if row is not None and meeting in {Meeting.BACK, Meeting.WORSE} and await _is_taken(session, row):
+            meeting = Meeting.NEW
         if row is None or meeting is Meeting.NEW:
             row = await _suspect(session, ids[key], entry, occasion)
         elif meeting is Meeting.BACK:
@@ -150,7 +152,7 @@ async def close_returned(session: AsyncSession, comparison: Comparison, occasion
         touched.setdefault(row.id, (row, []))[1].append(_size(entry))
     await session.flush()
     for row, sizes in touched.values():
-        if await store.still_worse(session, row.id) == 0:
+        if await store.still_worse(session, row.id) == 0 and not await _is_taken(session, row):
             comment = f"level returned in {run_name(occasion.run.id)}: {', '.join(sizes)}"
             returned(session, row, _act(occasion, comment))
 
@@ -221,6 +223,11 @@ async def _known(session: AsyncSession, series_ids: Iterable[int], occasion: Occ
             if original.state in OPEN_REGRESSION_STATES:
                 rows[series_id] = original
     return rows
+
+
+async def _is_taken(session: AsyncSession, row: Regression) -> bool:
+    """Whether a closed finding of several series cannot open again, because another one is open for its first."""
+    return row.state not in OPEN_REGRESSION_STATES and await store.blocking(session, row) is not None
 
 
 async def _level_of(session: AsyncSession, row: Regression | None, series_id: int) -> Mapping[str, Any]:

@@ -222,10 +222,14 @@ def _show(row: Regression, new: NewFinding, *, keep_severity: bool = False) -> N
 
 async def wake_ignored(session: AsyncSession, now: datetime) -> int:
     """Let findings that were ignored until now ask for attention again; gives how many."""
-    due = await store.due_to_wake(session, now)
-    for regression in due:
-        step(session, regression, Event.WOKEN, Act(actor=DETECTOR, comment="was ignored until now", now=now))
-    return len(due)
+    woken = set()
+    for regression in await store.due_to_wake(session, now):
+        about = (regression.series_id, regression.branch, regression.drill, regression.project_id, regression.subject)
+        # Of two that were ignored until the same day one is open then, as always.
+        if (regression.kind, about) not in woken:
+            woken.add((regression.kind, about))
+            step(session, regression, Event.WOKEN, Act(actor=DETECTOR, comment="was ignored until now", now=now))
+    return len(woken)
 
 
 async def close_abandoned(session: AsyncSession, now: datetime) -> int:

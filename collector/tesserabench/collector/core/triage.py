@@ -155,7 +155,8 @@ async def reopen(session: AsyncSession, regression_id: int, *, act: Act) -> None
         NotFoundError: there is no such finding.
         FailedPreconditionError: it is open, or another one of the same series or subject is.
     """
-    row = (await regressions.get(session, regression_id, lock=True))[0]
+    row = (await regressions.get(session, regression_id))[0]
+    # Before the finding itself, as whoever judges does.
     await store.lock_project(session, row.project_id)
     regression = await _ready(session, regression_id, Event.REOPENED)
     other = await store.blocking(session, regression)

@@ -97,6 +97,11 @@ def subject_of(device: str) -> str:
     return f"devices/{device}"
 
 
+async def recent_runs(session: AsyncSession, now: datetime) -> frozenset[int]:
+    """The runs that `read` reads."""
+    return frozenset(await store.recent_run_ids(session, since=now - WINDOW, most=_MOST_RUNS))
+
+
 async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: str = "") -> Readings:
     """What every device gave of late for series that several devices can be compared by.
 
@@ -106,7 +111,7 @@ async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: 
         model: Only devices of this model; empty for all.
         suite: Only series of this suite; empty for all.
     """
-    runs = await store.recent_run_ids(session, since=now - WINDOW, most=_MOST_RUNS)
+    runs = await recent_runs(session, now)
     visits = {(one.run_id, one.device): one for one in await store.visits(session, runs)}
     points = await store.points(session, runs=runs)
     series = await result_store.series(session, {point.series_id for point in points})
@@ -141,7 +146,7 @@ async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: 
         readings=tuple(readings),
         projects={device: counts.most_common(1)[0][0] for device, counts in projects.items()},
         cordons=await _cordons(session, series, devices_of),
-        runs=frozenset(runs),
+        runs=runs,
     )
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 from tesserabench.collector.store.history_tables import HistoryDue, HistoryPoint, SeriesWatch
 from tesserabench.collector.store.tables import Attempt, Host, Measurement, Project, Run, Series, Trial
 from tesserabench.collector.store.words import IdenticalRun, Outcome, RunState, TriggerKind
@@ -273,8 +274,9 @@ async def lock_watches(session: AsyncSession, keys: Collection[SeriesLine]) -> l
 
 
 async def watches(session: AsyncSession, line: str, series_ids: Collection[int]) -> dict[int, SeriesWatch]:
-    """The watches over these series on a line, by series."""
+    """The watches over these series on a line, by series, without what only the detector reads: most of a row."""
     statement = select(SeriesWatch).where(SeriesWatch.line == line, SeriesWatch.series_id.in_(series_ids))
+    statement = statement.options(defer(SeriesWatch.tail, raiseload=True), defer(SeriesWatch.known, raiseload=True))
     found = await session.scalars(statement, execution_options={"populate_existing": True})
     return {row.series_id: row for row in found}
 

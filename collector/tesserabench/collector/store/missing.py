@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Row, and_, func, literal, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 from tesserabench.collector.store.history import SeriesLine
 from tesserabench.collector.store.history_tables import SeriesWatch
 from tesserabench.collector.store.history_words import SeriesState
@@ -34,6 +35,9 @@ async def quiet(session: AsyncSession, *, before: datetime, after: SeriesLine | 
         .where(or_(SeriesWatch.last_at < before, SeriesWatch.state != SeriesState.ACTIVE.value))
         .order_by(*key)
         .limit(limit)
+        # What the detector keeps is most of a row, and nobody here reads it.
+        .options(*(defer(column, raiseload=True) for column in (SeriesWatch.tail, SeriesWatch.segments)))
+        .options(*(defer(column, raiseload=True) for column in (SeriesWatch.known, SeriesWatch.host_offsets)))
         .execution_options(populate_existing=True)
     )
     if after is not None:

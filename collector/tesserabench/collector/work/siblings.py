@@ -49,9 +49,9 @@ class SiblingCheck:
                 metrics.DEVICE_DEVIATION.replace({})
                 self._known = frozenset()
                 return siblings.Outcome()
-            read = await siblings.read(session, now)
-            if read.runs <= self._known:
+            if await siblings.recent_runs(session, now) <= self._known:
                 return siblings.Outcome()
+            read = await siblings.read(session, now)
             readings = read.about(await siblings.series_of_findings(session))
             found = await self._offload(standings, readings)
             outcome = await siblings.apply(session, found, read, self._policy, now)

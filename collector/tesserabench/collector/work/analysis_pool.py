@@ -51,19 +51,22 @@ class AnalysisPool:
             BrokenProcessPool: the process died over it twice.
         """
         task = functools.partial(function, *args, **kwargs)
+        executor = self._processes()
         try:
-            return await self._compute(task)
+            return await asyncio.get_running_loop().run_in_executor(executor, task)
         except BrokenProcessPool:
             _log.warning("analysis.worker_died", function=function.__name__)
-            self._executor = None
-            return await self._compute(task)
+            if self._executor is executor:
+                # Not the one that another task has started meanwhile.
+                self._executor = None
+            return await asyncio.get_running_loop().run_in_executor(self._processes(), task)
 
-    async def _compute(self, task: Callable[[], _T]) -> _T:
+    def _processes(self) -> ProcessPoolExecutor:
         if self._executor is None:
             # Spawned, because gRPC does not survive a fork.
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_follow_parent)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, task)
+        return self._executor
 
     async def close(self) -> None:
         """End the processes once what they compute is done."""

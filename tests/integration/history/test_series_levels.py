@@ -3,21 +3,21 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 from support.histories import changes, measure, take_in, watch, watching, wobbly
 from support.laboratory import Laboratory, at_once
 from tesserabench.analysis.history import RunNoise
+from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import SeriesKey
-from tesserabench.collector.core import baselines, results, series_creep, series_levels, series_watch
+from tesserabench.collector.core import baselines, results, series_creep, series_levels, series_watch, series_writing
 from tesserabench.collector.core.baselines import Change
+from tesserabench.collector.core.series_detection import DRIFT, Detected, Mark
+from tesserabench.collector.store import history as history_store
 from tesserabench.collector.store.history_tables import HistoryPoint
-from tesserabench.collector.store.tables import Project, Run
-
-if TYPE_CHECKING:
-    from tesserabench.collector.core.series_detection import Detected
+from tesserabench.collector.store.tables import Project, Run, Series
 
 KEY = SeriesKey(case_id="gemm[n=512]", mode="cold", metric="time", device="Simulated 1")
 
@@ -69,6 +69,21 @@ async def blind(function: Callable[..., Any], /, *arguments: Any, **keywords: An
     return [replace(item, marks=(), levels=item.levels[-1:]) for item in found]
 
 
+async def a_drift_is_found_just_there(laboratory: Laboratory, run_id: int) -> None:
+    """The creep stands for it: nothing is written, and nothing breaks."""
+    row = await watch(laboratory)
+    async with laboratory.database.transaction() as session:
+        points = (await history_store.points_of(session, [(row.series_id, "")]))[row.series_id, ""]
+        place = next(place for place, point in enumerate(points) if point.run_id == run_id)
+        where = {"start": place, "end": len(points), "earliest": place, "latest": place}
+        mark = Mark(kind=DRIFT, confirmed=True, shift=0.04, strength=1.0, **where)
+        series = await session.get_one(Series, row.series_id)
+        detected = Detected(tail=b"", points=len(points), levels=(), marks=(mark,), host_offsets=())
+        moved = series_writing.Moved(watch=row, series=series, policy=Policy(), detected=detected, points=points)
+        await series_writing.write_changes(session, [moved], laboratory.clock())
+    assert len(await changes(laboratory)) == 1
+
+
 async def test_what_creeps_away_from_a_release_is_told_once_and_taken_back(laboratory: Laboratory) -> None:
     watched = replace(watching(laboratory), offload=blind)
 
@@ -96,6 +111,7 @@ async def test_what_creeps_away_from_a_release_is_told_once_and_taken_back(labor
     assert 0.02 <= found.change < 0.05
     await take([1.0 + 0.002 * place for place in range(24, 30)])
     assert len(await changes(laboratory)) == 1, "one creep is one finding, however far it goes on"
+    await a_drift_is_found_just_there(laboratory, found.run_id)
     await take([1.0] * 12)
     (found,) = await changes(laboratory)
     assert found.state == "withdrawn"

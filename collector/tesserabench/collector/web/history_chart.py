@@ -81,12 +81,10 @@ def _levels(
     segments: Sequence[Mapping[str, float]], places: Mapping[int, int], frame: _Frame, unit: str
 ) -> list[Markup]:
     found = []
-    starts = [segment["run"] for segment in segments]
-    for number, segment in enumerate(segments):
-        later = starts[number + 1] if number + 1 < len(starts) else math.inf
-        inside = [
-            place for run, place in places.items() if segment["run"] is not None and segment["run"] <= run < later
-        ]
+    known = [segment for segment in segments if segment["run"] is not None]
+    for number, segment in enumerate(known):
+        later = known[number + 1]["run"] if number + 1 < len(known) else math.inf
+        inside = [place for run, place in places.items() if segment["run"] <= run < later]
         if not inside:
             continue
         level, spread = segment["level"], segment["spread"]

@@ -1,5 +1,6 @@
 """What the page of a series shows."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,7 +49,8 @@ async def read(session: AsyncSession, series_id: int, query: Mapping[str, str], 
     numbers = {change.id: number for number, change in history_chart.numbered(history)}
     changes = [(numbers.get(row[0].id, 0), row[0], row[1], row[2]) for row in reversed(history.changes)]
     shown = branch or history.project.default_branch
-    device = f" --device '{history.series.device_key}'"
+    series = history.series
+    words = ("tbctl", "history", series.case_id, "--metric", series.metric)
     return SeriesPage(
         history=history,
         branch=shown,
@@ -57,11 +59,11 @@ async def read(session: AsyncSession, series_id: int, query: Mapping[str, str], 
         changes=changes,
         newest=list(reversed(history.points))[:_NEWEST],
         days=days,
-        command=f"tbctl history '{history.series.case_id}' --metric {history.series.metric}{device} --branch {shown}",
+        command=shlex.join((*words, "--device", series.device_key, "--branch", shown)),
     )
 
 
 def _days(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_DAYS):
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MOST_DAYS)) and 1 <= int(text) <= _MOST_DAYS):
         raise invalid_field("days", text, f"give a number from 1 to {_MOST_DAYS}")
     return int(text)

@@ -21,10 +21,11 @@ from tesserabench.analysis.policy import (
     Policy,
     expected_floor,
 )
-from tesserabench.analysis.runs import UNEXPLAINED_SHARE
 
 _USUAL_WORTH = 8.0
 """Degrees of freedom that what is usual counts for, beside what two or three sessions show."""
+_HISTORY_SHARE = 0.6
+"""Of the error of a look that sessions may spend on a history's noise, whose tails are heavier than Student's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ def estimate(base: Side, head: Side, policy: Policy, history: RunNoise | None) -
         launch_variance=2 * launch_variance,
         fixed_variance=_unshrinking(found, variance) + sibling,
         elsewhere=not places,
-        error_share=UNEXPLAINED_SHARE if history else 1.0,
+        error_share=_HISTORY_SHARE if history else 1.0,
     ).towards_worse(head.better)
 
 

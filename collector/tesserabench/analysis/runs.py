@@ -28,7 +28,7 @@ EXPLAINED_SHARE = 3.0
 """Explained noise may spend this many times the error of a look: findings are rarer than their level there, since the
 smallest change that matters is several errors away."""
 UNEXPLAINED_SHARE = 0.4
-"""Keeps pairs from different nights at 0.4-0.6 % false (0.4-0.7 % of 5000 at 0.6), with room to one in a hundred."""
+"""Of 5000 pairs of identical code from different nights 0.5 % differ then (0.8 % at 0.6): room to one in a hundred."""
 CORRELATED_SHARE = 0.2
 SINGLE_RUN_SHARE = 0.4
 """One run a side: a single draw from a tail that few runs have shown."""

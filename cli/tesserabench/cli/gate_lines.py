@@ -41,13 +41,19 @@ def answer_lines(judge: Any, lines: Iterable[str], answers: TextIO) -> None:
         if not line.strip():
             continue
         try:
-            answer = _answer(judge, json.loads(line))
-        except json.JSONDecodeError as error:
-            answer = {"error": f"no JSON ({error}); a line has the form {_SHAPE}"}
+            answer = _answer(judge, _document(line))
         except BadLineError as error:
             answer = {"error": str(error)}
         answers.write(json.dumps(answer, separators=(",", ":")) + "\n")
         answers.flush()
+
+
+def _document(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        # Beside what is no JSON: numbers of thousands of digits, and thousands of brackets.
+        raise BadLineError(f"no JSON ({error}); a line has the form {_SHAPE}") from error
 
 
 def _answer(judge: Any, request: Any) -> dict[str, Any]:
@@ -93,8 +99,13 @@ def _runs(where: Mapping[str, Any], name: str, *, optional: bool = False) -> Seq
         return ()
     if not isinstance(runs, list) or not all(isinstance(run, list) for run in runs):
         raise BadLineError(f"{name} must be a list of runs, and a run a list of samples: a line has the form {_SHAPE}")
-    for run in runs:
-        for value in run:
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise BadLineError(f"{name} holds {value!r:.40}; samples are numbers")
-    return runs
+    return [[_sample(name, value) for value in run] for run in runs]
+
+
+def _sample(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadLineError(f"{name} holds {value!r:.40}; samples are numbers")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise BadLineError(f"{name} holds {value!r:.40}, which is too large") from error

@@ -49,9 +49,13 @@ def from_text(text: str, *, column: str = "", host_column: str = "host") -> Numb
     """
     if text.lstrip()[:1] in ("[", "{"):
         try:
-            return from_document(json.loads(text))
+            document = json.loads(text)
         except json.JSONDecodeError as error:
             raise BadSeries(f"line {error.lineno}: not JSON ({error.msg})") from error
+        except (ValueError, RecursionError) as error:
+            # What JSON has and Python does not: numbers of thousands of digits, thousands of brackets.
+            raise BadSeries(f"not JSON that can be read ({error})") from error
+        return from_document(document)
     return _from_csv(text, column, host_column)
 
 

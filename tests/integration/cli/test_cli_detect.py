@@ -25,7 +25,7 @@ def test_a_stream_gets_an_answer_for_every_line(tbctl: Tbctl, monkeypatch: pytes
         {"values": [1, "fast"]},
         [1, 2, 3],
     ]
-    text = "\n".join([*map(json.dumps, lines), "", "{oops", json.dumps({"values": []})])
+    text = "\n".join([*map(json.dumps, lines), "", "{oops", json.dumps({"values": []}), f"[{'9' * 5000}]", "[1]"])
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
     said = tbctl("detect", "--json-lines")
     answers = [json.loads(line) for line in said.out.splitlines()]
@@ -36,6 +36,8 @@ def test_a_stream_gets_an_answer_for_every_line(tbctl: Tbctl, monkeypatch: pytes
     assert answers[4] == []
     assert "not JSON" in answers[5]["error"]
     assert answers[6] == []
+    assert "5000 digits" in answers[7]["error"]
+    assert answers[8] == []
 
 
 def test_people_see_a_chart_and_the_changes(tbctl: Tbctl, tmp_path: Path) -> None:
@@ -76,6 +78,7 @@ def test_smaller_steps_can_be_left_out(tbctl: Tbctl, tmp_path: Path) -> None:
         ("", (), "nothing to read"),
         ('{"numbers": []}', (), "give a list of numbers"),
         ("[1, 2", (), "not JSON"),
+        ("[" + "9" * 5000 + "]", (), "not JSON that can be read"),
     ],
 )
 def test_what_cannot_be_read_is_named(

@@ -51,6 +51,9 @@ def test_one_run_a_side_speaks_only_with_a_history() -> None:
     [
         ("nonsense", "no JSON"),
         ("[1, 2]", "object"),
+        ("[" * 100_000, "no JSON"),
+        ('{"base": [[' + "9" * 5000 + ']], "new": [[1]]}', "no JSON"),
+        ('{"base": [[' + "9" * 400 + ']], "new": [[1]]}', "which is too large"),
         ('{"base": [[1]]}', "new must be a list of runs"),
         ('{"base": [1, 2], "new": [[1]]}', "base must be a list of runs"),
         ('{"base": [["1"]], "new": [[1]]}', "base holds '1'"),

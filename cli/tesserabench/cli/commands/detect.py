@@ -119,7 +119,8 @@ def _answer_lines(library: Any, settings: Any, lines: Iterable[str], answers: Te
             answer: Any = [change.index for change in analysis.changes]
         except json.JSONDecodeError as error:
             answer = {"error": f"column {error.colno}: not JSON ({error.msg}); one object a line"}
-        except (BadSeries, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
+            # No series; or what JSON has and Python does not: numbers of thousands of digits, thousands of brackets.
             answer = {"error": str(error)}
         try:
             answers.write(json.dumps(answer) + "\n")

@@ -138,6 +138,10 @@ async def test_what_a_slow_device_shows_as_worse_is_inconclusive(laboratory: Lab
 
     really = await laboratory.run(_request("bbbbbbb222"), Conditions(host=SICK, level=1.45e6))
     assert (await laboratory.get(really)).verdict == "regressed", "far beyond what the device accounts for"
+    async with laboratory.database.transaction() as session:
+        stored = await comparisons.find(session, really)
+    assert stored is not None
+    assert stored.base_run_id == healthy, "what a slow device gave is nothing to compare with"
 
 
 async def test_a_device_that_is_slow_in_one_series_keeps_its_finding_until_that_is_back(laboratory: Laboratory) -> None:

@@ -195,8 +195,12 @@ def confirmed_at_once(suspected: Iterable[SeriesKey], comparison: Comparison) ->
 
 
 def has_open_suspicion(comparison: Comparison) -> bool:
-    """Whether something was suspected and could not be settled."""
-    return any(entry.judgement.reason is Reason.NOT_CONFIRMED for entry in comparison.entries)
+    """Whether something was worse and could not be settled, or was put down to the machine.
+
+    Neither must become what later runs are compared with: a machine at fault hides what the code did.
+    """
+    judgements = [entry.judgement for entry in comparison.entries]
+    return any(one.reason is Reason.NOT_CONFIRMED or one.points_at_host for one in judgements)
 
 
 def _regressed(comparison: Comparison) -> dict[SeriesKey, Entry]:

@@ -122,7 +122,7 @@ class ChangePoint(Table):
         Index("ix_change_point_finding", "regression_id", postgresql_where=text("regression_id IS NOT NULL")),
         Index(
             "ix_change_point_unclaimed",
-            "id",
+            "at",
             postgresql_where=text("state = 'confirmed' AND worse AND regression_id IS NULL"),
         ),
     )

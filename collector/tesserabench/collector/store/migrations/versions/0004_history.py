@@ -164,7 +164,7 @@ def _changes() -> None:
     op.create_index(
         "ix_change_point_unclaimed",
         "change_point",
-        ["id"],
+        ["at"],
         unique=False,
         postgresql_where=sa.text("state = 'confirmed' AND worse AND regression_id IS NULL"),
     )

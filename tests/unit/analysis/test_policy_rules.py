@@ -216,6 +216,7 @@ rules:
         (HEAD + "defaults: {minimum-effect: 0}", "write a size above 0 %"),
         (HEAD + "defaults: {minimum-effect: .nan}", "write a size above 0 %"),
         (HEAD + "defaults: {minimum-launches: 2.5}", "write a whole number from 2 to 1000"),
+        (HEAD + "defaults: {missing-after: 9999999w}", "write a duration of at most 520w"),
         (HEAD + "defaults: {quality: {minimum: .inf}}", "write a number"),
         (HEAD + "rules: [{name: a, match: {host: *x}}]", "put texts with * ? ! : in quotes"),
         (HEAD + "rules: [{name: defaults, owner: b}]", "write 1 to 63 letters"),

@@ -17,6 +17,8 @@ _DURATION = re.compile(r"(?:([0-9]+(?:\.[0-9]+)?)([smhdw]))+")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _LONGEST_TEXT = 200
+_LONGEST_SECONDS = 520 * 604_800.0
+"""Beyond, sums of times are no times any more."""
 _MOST_PATTERNS = 200
 
 Reader = Callable[[Value], Any]
@@ -104,6 +106,8 @@ def duration(value: Value) -> float:
     seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in _DURATION_PART.findall(content))
     if seconds <= 0:
         raise value.mistake("write a duration above zero, such as 20m or 3d")
+    if seconds > _LONGEST_SECONDS:
+        raise value.mistake("write a duration of at most 520w, ten years")
     return seconds
 
 

@@ -201,6 +201,9 @@ def decide(
             return answer(measured, Verdict.REGRESSED, wording.regressed(measured), severity=severity)
         return answer(measured, Verdict.IMPROVED, wording.improved(measured))
     measured = replace(measured, confirmed=False)
+    if effect.against_level is not None and _seen(replace(effect, against_level=None), needed):
+        sentences = wording.base_off_its_level(measured, effect.worsening, effect.against_level)
+        return answer(measured, Verdict.INCONCLUSIVE, sentences, reason=Reason.TOO_NOISY)
     half_width = effect.half_width(policy.confidence)
     unclear = modes is not None and modes.mix_unclear
     if abs(effect.worsening) < limit and effect.worsening + half_width < excluded and not unclear:

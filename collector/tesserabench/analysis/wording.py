@@ -84,6 +84,19 @@ def too_noisy(judgement: Judgement, *, elsewhere: bool) -> Sentences:
     return explanation, f"About {judgement.launches_to_settle} launches a side would settle it."
 
 
+def base_off_its_level(judgement: Judgement, worsening: float, against_level: float) -> Sentences:
+    """The change is seen against the base alone; the base is not where earlier runs are. Both changes are log units."""
+    assert judgement.change is not None
+    sign = 1.0 if (judgement.change > 0) == (worsening > 0) else -1.0
+    return (
+        (
+            f"Cannot be told: {_change(judgement)} against this base, and "
+            f"{percent(math.expm1(sign * against_level))} against the level of its history, which the base is off."
+        ),
+        "Measure the base again, or compare with another run of it.",
+    )
+
+
 def not_significant(judgement: Judgement, q_value: float, compared: int) -> Sentences:
     """A change that may well be one of many comparisons' false findings."""
     return (

@@ -235,3 +235,18 @@ def test_swapping_the_sides_never_leaves_a_regression_a_regression(base: list[fl
     backward = judge(side(*head), side(*base), POLICY).verdict
     assert (forward is Verdict.REGRESSED) == (backward is Verdict.IMPROVED)
     assert not (forward is Verdict.REGRESSED and backward is Verdict.REGRESSED)
+
+
+def test_a_base_off_its_own_history_is_told_from_noise() -> None:
+    history = RunNoise(deviation=0.002, degrees=20, level=math.log(1.08), runs=20)
+    judgement = judge(side(*QUIET), scaled(1.08), POLICY, history=history)
+    assert (judgement.verdict, judgement.launches_to_settle) == (Verdict.INCONCLUSIVE, None)
+    assert "+8.0 %" in judgement.explanation
+    assert "+0.00 % against the level of its history" in judgement.explanation
+    better = Better.HIGHER
+    judgement = judge(side(*QUIET, better=better), scaled(1 / 1.08, better=better), POLICY, history=history)
+    assert judgement.verdict is Verdict.REGRESSED, "worse than the base and than its history"
+    history = replace(history, level=-math.log(1.08))
+    judgement = judge(side(*QUIET, better=better), scaled(1 / 1.08, better=better), POLICY, history=history)
+    assert "-7.4 % (95 %" in judgement.explanation
+    assert "+0.00 % against the level" in judgement.explanation

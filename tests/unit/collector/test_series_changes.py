@@ -120,9 +120,14 @@ def test_a_base_follows_what_is_better_or_accepted_and_nothing_else() -> None:
     def change(run: int, *, worse: bool, state: str = "confirmed", regression: int | None = None) -> ChangePoint:
         return ChangePoint(run_id=run, worse=worse, state=state, regression_id=regression, kind="step")
 
-    def base(segments: list[dict[str, object]], changes: list[ChangePoint], accepted: int | None = None) -> int:
+    def base(
+        segments: list[dict[str, object]],
+        changes: list[ChangePoint],
+        accepted: int | None = None,
+        before: int | None = None,
+    ) -> int:
         states = {7: RegressionState.CONFIRMED, 8: RegressionState.ACCEPTED}
-        found = base_segment(SeriesWatch(segments=segments), changes, states, "lower", accepted)
+        found = base_segment(SeriesWatch(segments=segments), changes, states, "lower", accepted, before=before)
         assert found is not None
         return found.run_id
 
@@ -132,6 +137,9 @@ def test_a_base_follows_what_is_better_or_accepted_and_nothing_else() -> None:
     assert base(slow, [change(11, worse=True, regression=8)]) == 11
     assert base(fast, [change(11, worse=False)]) == 11
     assert base(fast, [change(11, worse=False, state="suspected")]) == 1
+    # The run at which it began, and older ones, are held against what was before.
+    assert base(slow, [change(11, worse=True, regression=8)], accepted=11, before=11) == 1
+    assert base(slow, [change(11, worse=True, regression=8)], accepted=11, before=12) == 11
     # Half of a regression taken back is still worse than what was good.
     partly = [*slow, segment(21, 20, 1.05)]
     assert base(partly, [change(11, worse=True), change(21, worse=False)]) == 1

@@ -69,7 +69,9 @@ async def run_noise_of(
     states = {number: RegressionState(row.state) for number, row in findings.items()}
     accepted = await change_store.accepted(session, line, list(watches))
     found = {
-        series_id: base_segment(watch, changes[series_id, line], states, better[series_id], accepted.get(series_id))
+        series_id: base_segment(
+            watch, changes[series_id, line], states, better[series_id], accepted.get(series_id), before=before
+        )
         for series_id, watch in watches.items()
     }
     known = {series_id: segment for series_id, segment in found.items() if segment is not None}
@@ -95,6 +97,8 @@ def base_segment(
     findings: Mapping[int, RegressionState],
     better: str,
     accepted: int | None,
+    *,
+    before: int | None = None,
 ) -> BaseSegment | None:
     """The stretch of a history that runs are compared with; None when nothing is known yet.
 
@@ -104,10 +108,15 @@ def base_segment(
         findings: States of the findings that they belong to.
         better: Direction of the metric.
         accepted: The newest run whose level was accepted by hand.
+        before: Only stretches that began before this run: an old run is not held against what came after it.
     """
+    if before is not None and accepted is not None and accepted >= before:
+        accepted = None
     by_run = {change.run_id: change for change in changes if change.reference_id is None}
     base: Mapping[str, Any] | None = None
     for segment in watch.segments:
+        if before is not None and segment["run"] is not None and segment["run"] >= before:
+            break
         change = by_run.get(segment["run"])
         if base is None or _counts(segment, base, change, findings, better, accepted):
             base = segment

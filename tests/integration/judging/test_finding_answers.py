@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import select
 from support.judging_services import Stubs
@@ -115,6 +116,9 @@ async def test_people_steer_a_finding_through_its_life(laboratory: Laboratory, s
         "reopened",
         "accepted",
     ]
+    for seconds, says in ((0, "above zero"), (300_000_000_000, "at most 3650d")):
+        asked = calls.GetDetectorScore(pb.GetDetectorScoreRequest(window=Duration(seconds=seconds)))
+        await refused(asked, grpc.StatusCode.INVALID_ARGUMENT, Reason.INVALID_FIELD, says)
     score = await calls.GetDetectorScore(pb.GetDetectorScoreRequest())
     (row,) = score.rows
     assert (row.findings, row.right, row.wrong, row.untriaged) == (2, 1, 0, 1)

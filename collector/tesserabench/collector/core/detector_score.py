@@ -13,6 +13,7 @@ from tesserabench.collector.errors import invalid_field
 from tesserabench.collector.store import detector_scores as store
 from tesserabench.collector.store.words import RegressionState
 
+_LONGEST = timedelta(days=3650)
 WINDOW = timedelta(days=90)
 
 REMARK = (
@@ -79,11 +80,13 @@ async def read(session: AsyncSession, project: str, now: datetime, *, window: ti
     """The score of a project (empty: of all projects together) over the last time.
 
     Raises:
-        InvalidArgumentError: the time is not above zero.
+        InvalidArgumentError: the time is not above zero, or longer than ten years.
     """
     asked = window if window is not None else WINDOW
     if asked <= timedelta():
         raise invalid_field("window", f"{asked.total_seconds():g}s", "give a time above zero, such as 90d")
+    if asked > _LONGEST:
+        raise invalid_field("window", f"{asked.days}d", f"give at most {_LONGEST.days}d")
     since = now - asked
     groups: dict[Group, GroupScore] = {}
     for policy, host_class, kind, state, feedback, count in await store.outcomes(session, project, since=since):

@@ -127,6 +127,28 @@ async def test_people_steer_a_finding_through_its_life(laboratory: Laboratory, s
     assert row.precision_low == pytest.approx(0.2065, abs=1e-3)
 
 
+@pytest.mark.parametrize("answer", ["accepted", "wont_fix"])
+async def test_a_branch_is_not_blamed_for_what_was_answered_where_it_comes_from(
+    laboratory: Laboratory, stubs: Stubs, answer: str
+) -> None:
+    await confirmed(laboratory)
+    if answer == "accepted":
+        await stubs.regressions.AcceptRegression(pb.AcceptRegressionRequest(name=ONE, comment="safer"))
+    else:
+        request = pb.ResolveRegressionRequest(name=ONE, comment="stays", resolution=pb.RESOLUTION_WONT_FIX)
+        await stubs.regressions.ResolveRegression(request)
+    # No good run has that level yet, so that the branch is compared with one from before.
+    same = await laboratory.get(await laboratory.run(branch("feature"), SLOW))
+    assert same.verdict == "pass"
+    assert [row.state for row in await laboratory.regressions()] == [answer]
+    worse = Conditions(factors={"gemm[n=512]": 1.21})
+    await laboratory.confirm(await laboratory.run(branch("feature"), worse), worse)
+    assert [(row.branch, row.state) for row in await laboratory.regressions()] == [
+        ("", answer),
+        ("feature", "confirmed"),
+    ]
+
+
 async def test_a_duplicate_stands_for_the_other_one(laboratory: Laboratory, stubs: Stubs) -> None:
     both = Conditions(factors={"gemm[n=512]": 1.10, "copy[n=1]": 1.10})
     await laboratory.run(branch("main"))

@@ -39,6 +39,13 @@ def branch_line(run: Run, project: Project) -> str:
     return "" if own_branch(run, project) == project.default_branch else run.branch
 
 
+def base_line(run: Run, project: Project) -> str | None:
+    """What findings of the branch that a run is compared with are kept under; none where that is its own line."""
+    base = base_branch(run, project)
+    line = "" if base == project.default_branch else base
+    return line if line != branch_line(run, project) else None
+
+
 async def base_of(session: AsyncSession, run: Run, project: Project) -> Run | None:
     """The run to compare a run with; none when there is none yet.
 

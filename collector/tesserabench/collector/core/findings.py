@@ -48,6 +48,8 @@ class Occasion:
     """The run that measured again, at the second look; none when nothing did."""
     terms: Terms | None = None
     """The policy that judged."""
+    base_line: str | None = None
+    """What findings of the branch that it is compared with are kept under; none where that is its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ async def first_look(session: AsyncSession, comparison: Comparison, occasion: Oc
     regressed = _regressed(comparison)
     ids = await _series_ids(session, occasion.run, regressed)
     rows = await _known(session, ids.values(), occasion)
+    answered = await _answered_on_base(session, ids.values(), occasion)
     links: dict[SeriesKey, int] = {}
     suspected: list[SeriesKey] = []
     passed: dict[SeriesKey, Judgement] = {}
@@ -75,6 +78,12 @@ async def first_look(session: AsyncSession, comparison: Comparison, occasion: Oc
         if row is not None and meeting in {Meeting.BACK, Meeting.WORSE} and await _is_taken(session, row):
             meeting = Meeting.NEW
         if row is None or meeting is Meeting.NEW:
+            there = answered.get(ids[key])
+            shown = await _level_of(session, there, ids[key])
+            known = there is not None and _meeting(there, shown, entry, occasion.now) is Meeting.IGNORED
+            if there is not None and known and _no_worse_than(shown, entry):
+                passed[key], links[key] = _let_pass(entry.judgement, there), there.id
+                continue
             row = await _suspect(session, ids[key], entry, occasion)
         elif meeting is Meeting.BACK:
             await _show(session, row, ids[key], entry, occasion)
@@ -232,6 +241,20 @@ async def _known(session: AsyncSession, series_ids: Iterable[int], occasion: Occ
     return rows
 
 
+async def _answered_on_base(
+    session: AsyncSession, series_ids: Iterable[int], occasion: Occasion
+) -> dict[int, Regression]:
+    """By series what people accepted, ignored or will not mend on the branch that the run is compared with.
+
+    A branch has what it was made from; where no good run of that level is on the same host yet, it is compared with an
+    older one.
+    """
+    if occasion.base_line is None:
+        return {}
+    rows = await store.newest_of(session, series_ids, branch=occasion.base_line, drill=occasion.run.drill)
+    return {series_id: row for series_id, row in rows.items() if is_quiet(RegressionState(row.state))}
+
+
 async def _is_taken(session: AsyncSession, row: Regression) -> bool:
     """Whether a closed finding of several series cannot open again, because another one is open for its first."""
     return row.state not in OPEN_REGRESSION_STATES and await store.blocking(session, row) is not None
@@ -257,6 +280,15 @@ def _has_level(value: float | None, shown: Mapping[str, Any]) -> bool:
     if not (value and before and after) or min(value, before, after) <= 0:
         return False
     return abs(math.log(value / after)) < abs(math.log(value / before))
+
+
+def _no_worse_than(shown: Mapping[str, Any], entry: Entry) -> bool:
+    """Whether an entry got worse by no more than what was found, as far as that matters."""
+    before, after = (shown.get(side, {}).get("value") for side in ("base", "head"))
+    worsening = entry.judgement.worsening
+    if not (before and after and worsening is not None) or min(before, after) <= 0:
+        return False
+    return math.log1p(worsening) <= abs(math.log(after / before)) + math.log1p(entry.judgement.minimum_effect)
 
 
 def _severity(entry: Entry) -> Severity:

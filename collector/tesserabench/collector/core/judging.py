@@ -263,6 +263,7 @@ def _occasion(case: Case, run: Run, now: datetime, confirming_run: Run | None = 
     return Occasion(
         run=run,
         line=baselines.branch_line(run, case.project),
+        base_line=baselines.base_line(run, case.project),
         base_run_id=case.base_run_id,
         now=now,
         confirming_run_id=confirming_run.id if confirming_run else None,

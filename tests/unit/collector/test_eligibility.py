@@ -49,7 +49,9 @@ def test_reasons_name_what_is_missing() -> None:
     assert why_not(wanted(), can) == []
     assert why_not(wanted(selector=HostSelector(hosts=("beta",))), can) == ["not one of the named hosts"]
     assert why_not(Wanted.by(RunSpec(suite="fft")), can) == ["has no suite fft"]
-    assert why_not(wanted(device="cuda"), can) == ["has no device cuda that suite core runs on"]
+    (said,) = why_not(wanted(device="cuda"), can)
+    assert said.startswith("has no device cuda that suite core runs on, only cpu")
+    assert said.endswith(": ask for --device cpu")
     assert why_not(wanted(selector=HostSelector(conditions=("gpu=h100",))), can) == ["gpu=h100: the host has no gpu"]
 
 

@@ -84,7 +84,9 @@ def why_not(wanted: Wanted, host: Capability) -> list[str]:
         return [f"has no suite {wanted.suite}"]
     reasons = mismatches(wanted.conditions, host.attributes)
     if device_for(wanted, host) is None:
-        reasons.append(f"has no device {wanted.device} that suite {wanted.suite} runs on")
+        others = sorted(host.kinds & host.suites[wanted.suite])
+        instead = f", only {' and '.join(others)}: ask for --device {others[0]}" if others else ""
+        reasons.append(f"has no device {wanted.device} that suite {wanted.suite} runs on{instead}")
     return reasons
 
 

@@ -47,7 +47,8 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
                 f"{text!r} is no time; write a duration like 2h or a time like 2030-01-31T18:00:00Z"
             ) from None
     if moment.tzinfo is None:
-        raise UsageProblem(f"{text!r} has no time zone; add Z or an offset such as +02:00")
+        example = f"{moment.isoformat(timespec='seconds')}Z"
+        raise UsageProblem(f"{text!r} has no time zone; write {example}, or an offset such as +02:00 for the Z")
     if moment <= now:
         raise UsageProblem(f"{text!r} lies in the past; it is {now.isoformat(timespec='seconds')} now")
     return moment.astimezone(UTC)

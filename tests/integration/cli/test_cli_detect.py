@@ -91,6 +91,14 @@ def test_what_cannot_be_read_is_named(
     assert message in said.err
 
 
+def test_values_of_any_size_and_limits_that_are_none(tbctl: Tbctl, tmp_path: Path) -> None:
+    file = tmp_path / "series.json"
+    file.write_text("[1e400, 1e308, 1e-320, 1, 1, 1, 1, 1, 1, 1]")
+    assert "in 10 points" in tbctl("detect", str(file)).out
+    said = tbctl("detect", str(file), "--strictness", "nan")
+    assert (said.status, "strictness must be from 0.1 to 10, not nan" in said.err) == (2, True)
+
+
 def test_a_file_is_wanted_and_must_be_there(tbctl: Tbctl, tmp_path: Path) -> None:
     assert "detect wants a file" in tbctl("detect").err
     assert "cannot be read" in tbctl("detect", str(tmp_path / "none.csv")).err

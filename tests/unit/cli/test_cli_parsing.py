@@ -151,3 +151,10 @@ def test_patterns_are_joined_and_one_alone_keeps_its_flags() -> None:
     assert any_of(()) is None
     assert any_of(("(?i)COPY",)) == "(?i)COPY"
     assert any_of(("a|b", "c")) == "(?:a|b)|(?:c)"
+
+
+def test_the_time_that_is_suggested_can_be_given() -> None:
+    with pytest.raises(UsageProblem, match="has no time zone; write 2030-02-01T00:00:00Z") as caught:
+        parse_moment("2030-02-01", now=NOW)
+    suggested = str(caught.value).partition("write ")[2].partition(",")[0]
+    assert parse_moment(suggested, now=NOW) == datetime(2030, 2, 1, tzinfo=UTC)

@@ -76,9 +76,12 @@ def detect_command(context: CommandContext, file: str | None, **values: Any) -> 
     """
     typed = Texts(values=values)
     library = _library()
-    settings = library.Settings(
-        smallest_change=float(typed.get("smallest_change")), strictness=float(typed.get("strictness"))
-    )
+    try:
+        settings = library.Settings(
+            smallest_change=float(typed.get("smallest_change")), strictness=float(typed.get("strictness"))
+        )
+    except ValueError as error:
+        raise UsageProblem(str(error)) from error
     if typed.flag("json_lines"):
         if file not in {None, "-"}:
             raise UsageProblem(f"--json-lines reads stdin; leave {file} out: tbctl detect --json-lines < {file}")
@@ -233,7 +236,8 @@ def _summary(analysis: Any, levels: list[float]) -> str:
         parts.append(f"excursions that came back: {came_back}")
     if analysis.host_offsets:
         hosts = ", ".join(
-            f"{host} {100 * analysis.share_of(offset):+.1f} %" for host, offset in sorted(analysis.host_offsets.items())
+            f"{host or '(none)'} {100 * analysis.share_of(offset):+.1f} %"
+            for host, offset in sorted(analysis.host_offsets.items())
         )
         parts.append(f"hosts: {hosts}")
     return "\n".join(parts)

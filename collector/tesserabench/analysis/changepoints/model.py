@@ -106,6 +106,10 @@ class Transient:
     shift: float
 
 
+_LARGEST = 700.0
+"""Of logarithms whose share is a number still."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What may be tuned by policy."""
@@ -144,4 +148,4 @@ class SeriesAnalysis:
 
     def share_of(self, shift: float) -> float:
         """A shift as a share, 0.05 for 5 % more; of the typical size when some values are not positive."""
-        return math.expm1(shift) if self.unit == 0 else shift
+        return math.expm1(min(shift, _LARGEST)) if self.unit == 0 else shift

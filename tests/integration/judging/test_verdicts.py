@@ -307,6 +307,16 @@ async def test_a_removed_case_is_named_and_the_head_moves_on(laboratory: Laborat
     assert await head_of(laboratory) == second
 
 
+async def test_what_is_likely_worse_is_no_baseline_though_nothing_was_decided(laboratory: Laboratory) -> None:
+    first = await laboratory.run(conditions=Conditions(noise=45))
+    again = await laboratory.run(conditions=Conditions(noise=45))
+    assert await head_of(laboratory) == again > first
+    second = await laboratory.run(conditions=Conditions(noise=45, factors={"gemm[n=512]": 1.08}))
+    run = await laboratory.get(second)
+    assert run.verdict == "inconclusive", run.verdict_reason
+    assert await head_of(laboratory) == again
+
+
 async def test_a_quick_look_does_not_replace_a_thorough_baseline(laboratory: Laboratory) -> None:
     first = await laboratory.run()
     await laboratory.run(Request(spec=RunSpec(suite="core", trials=1)))

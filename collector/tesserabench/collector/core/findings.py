@@ -17,7 +17,7 @@ from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.results import SeriesKey
 from tesserabench.analysis.rules.verdicts import Terms
 from tesserabench.analysis.wording import percent
-from tesserabench.analysis.words import Reason, Verdict
+from tesserabench.analysis.words import Better, Reason, Verdict
 from tesserabench.collector.core.comparisons import entry_json
 from tesserabench.collector.core.finding_evidence import FOUND_BY
 from tesserabench.collector.core.finding_life import CLEARLY_BACK, TRANSITIONS, Event, Meeting, is_quiet, is_worse, meet
@@ -207,12 +207,24 @@ def confirmed_at_once(suspected: Iterable[SeriesKey], comparison: Comparison) ->
 
 
 def has_open_suspicion(comparison: Comparison) -> bool:
-    """Whether something was worse and could not be settled, or was put down to the machine.
+    """Whether something was worse and could not be settled, was put down to the machine, or is likely worse.
 
-    Neither must become what later runs are compared with: a machine at fault hides what the code did.
+    None of them must become what later runs are compared with: a machine at fault hides what the code did.
     """
     judgements = [entry.judgement for entry in comparison.entries]
-    return any(one.reason is Reason.NOT_CONFIRMED or one.points_at_host for one in judgements)
+    unsettled = any(one.reason is Reason.NOT_CONFIRMED or one.points_at_host for one in judgements)
+    return unsettled or any(_is_likely_worse(entry) for entry in comparison.entries)
+
+
+def _is_likely_worse(entry: Entry) -> bool:
+    """Whether an undecided primary result is worse by what matters, and surely not better."""
+    one, better = entry.judgement, entry.series.side.better
+    if not entry.series.primary or one.verdict is not Verdict.INCONCLUSIVE or one.worsening is None:
+        return False
+    near_end = one.change_low if better is Better.LOWER else one.change_high
+    if near_end is None or one.worsening < one.minimum_effect:
+        return False
+    return near_end > 0 if better is Better.LOWER else near_end < 0
 
 
 def _regressed(comparison: Comparison) -> dict[SeriesKey, Entry]:

@@ -51,8 +51,8 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run tbctl with `arguments`; the exit status. Nothing is raised, and no traceback is shown without -v."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets a question mark, not a crash.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a crash; a line that is no text is answered.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     context = CommandContext()

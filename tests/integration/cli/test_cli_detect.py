@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,15 @@ def test_values_of_any_size_and_limits_that_are_none(tbctl: Tbctl, tmp_path: Pat
     assert "in 10 points" in tbctl("detect", str(file)).out
     said = tbctl("detect", str(file), "--strictness", "nan")
     assert (said.status, "strictness must be from 0.1 to 10, not nan" in said.err) == (2, True)
+
+
+def test_a_line_that_is_no_text_is_answered() -> None:
+    lines = b'{"values": [1, 2]}\n\xff\n{"values": [1, 2]}\n'
+    command = [sys.executable, "-m", "tesserabench.cli", "detect", "--json-lines"]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, input=lines, env=environment, capture_output=True, check=True, timeout=60)
+    first, error, last = map(json.loads, done.stdout.splitlines())
+    assert (first, list(error), last) == ([], ["error"], [])
 
 
 def test_a_file_is_wanted_and_must_be_there(tbctl: Tbctl, tmp_path: Path) -> None:

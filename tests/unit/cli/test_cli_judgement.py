@@ -3,10 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tesserabench.cli.commands.compare import require_series
+from tesserabench.cli.errors import EmptyResult
 from tesserabench.cli.exit_codes import MEANINGS, Ending, ExitCode, ExitMode, code_of_status, status_in_mode
 from tesserabench.cli.explanations import OUTCOMES, REASONS
 from tesserabench.cli.judgement import ENVIRONMENT_OUTCOMES, Facts, Policy, ending, regression_counts
 from tesserabench.cli.output.words import words_of
+from tesserabench.v1.comparison_pb2 import Comparison, ComparisonEntry, VerdictReason
 from tesserabench.v1.measurement_pb2 import Outcome
 from tesserabench.wire.reasons import Reason
 
@@ -117,3 +120,15 @@ def test_everything_stable_is_explained() -> None:
     assert set(REASONS) == set(Reason)
     assert set(OUTCOMES) == set(words_of(Outcome))
     assert set(OUTCOMES) >= ENVIRONMENT_OUTCOMES
+
+
+def test_two_sides_without_a_series_in_common_pass_no_gate() -> None:
+    one_sided = [
+        ComparisonEntry(reason=reason)
+        for reason in (VerdictReason.VERDICT_REASON_MISSING, VerdictReason.VERDICT_REASON_NO_BASELINE)
+    ]
+    for entries in ([], one_sided):
+        with pytest.raises(EmptyResult, match="no series in common"):
+            require_series(Comparison(entries=entries), allow_empty=False)
+        require_series(Comparison(entries=entries), allow_empty=True)
+    require_series(Comparison(entries=[*one_sided, ComparisonEntry()]), allow_empty=False)

@@ -16,7 +16,7 @@ from tesserabench.cli.output.words import word
 from tesserabench.cli.run_report import comparison_ending, gate_body
 from tesserabench.cli.views.comparisons import comparison_columns, shown_entries, verdict_lines
 from tesserabench.cli.views.verdicts import style_of
-from tesserabench.v1.comparison_pb2 import Comparison
+from tesserabench.v1.comparison_pb2 import Comparison, VerdictReason
 from tesserabench.v1.result_service_pb2 import CompareRequest
 from tesserabench.v1.run_pb2 import Run, Severity, Verdict
 
@@ -38,13 +38,17 @@ def show_comparison(printer: Printer, comparison: Comparison, *, head: Run | Non
     printer.thing("Comparison", comparison, [], body=lambda item: {**plain(item), "gate": gate}, text="\n".join(lines))
 
 
+_ONE_SIDED = frozenset({VerdictReason.VERDICT_REASON_MISSING, VerdictReason.VERDICT_REASON_NO_BASELINE})
+
+
 def require_series(comparison: Comparison, *, allow_empty: bool) -> None:
-    """Refuse a comparison without a single series, unless that is allowed.
+    """Refuse a comparison without a single series that both sides have, unless that is allowed.
 
     Raises:
         EmptyResult: there is none.
     """
-    if not comparison.entries and not allow_empty:
+    shared = any(entry.reason not in _ONE_SIDED for entry in comparison.entries)
+    if not shared and not allow_empty:
         raise EmptyResult(
             f"{comparison.base} and {comparison.head} have no series in common; check --suite, or pass --allow-empty"
         )

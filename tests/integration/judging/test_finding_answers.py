@@ -141,12 +141,24 @@ async def test_a_branch_is_not_blamed_for_what_was_answered_where_it_comes_from(
     same = await laboratory.get(await laboratory.run(branch("feature"), SLOW))
     assert same.verdict == "pass"
     assert [row.state for row in await laboratory.regressions()] == [answer]
-    worse = Conditions(factors={"gemm[n=512]": 1.21})
+    worse = Conditions(factors={"gemm[n=512]": 1.5})
     await laboratory.confirm(await laboratory.run(branch("feature"), worse), worse)
     assert [(row.branch, row.state) for row in await laboratory.regressions()] == [
         ("", answer),
         ("feature", "confirmed"),
     ]
+
+
+async def test_what_comes_on_top_of_an_accepted_level_is_told_before_a_run_has_that_level(
+    laboratory: Laboratory, stubs: Stubs
+) -> None:
+    await confirmed(laboratory)
+    await stubs.regressions.AcceptRegression(pb.AcceptRegressionRequest(name=ONE, comment="safer"))
+    worse = Conditions(factors={"gemm[n=512]": 3.0})
+    run = await laboratory.run(branch("main"), worse)
+    await laboratory.confirm(run, worse)
+    assert (await laboratory.get(run)).verdict == "regressed"
+    assert [row.state for row in await laboratory.regressions()] == ["confirmed"]
 
 
 async def test_a_duplicate_stands_for_the_other_one(laboratory: Laboratory, stubs: Stubs) -> None:

@@ -32,6 +32,8 @@ from tesserabench.wire.names import regression_name, run_name
 
 _RETURNABLE = (RegressionState.RESOLVED, RegressionState.VERIFIED)
 """Over, and by no person's answer."""
+_LEVELS = (RegressionState.ACCEPTED, RegressionState.WONT_FIX)
+"""Answers that are about a level."""
 _BLOCKING = (RegressionState.CONFIRMED, RegressionState.ACKNOWLEDGED, RegressionState.ASSIGNED)
 
 
@@ -74,7 +76,11 @@ async def first_look(session: AsyncSession, comparison: Comparison, occasion: Oc
     passed: dict[SeriesKey, Judgement] = {}
     for key, entry in regressed.items():
         row = rows.get(ids[key])
-        meeting = _meeting(row, await _level_of(session, row, ids[key]), entry, occasion.now)
+        shown = await _level_of(session, row, ids[key])
+        meeting = _meeting(row, shown, entry, occasion.now)
+        if row is not None and meeting is Meeting.IGNORED and row.state in _LEVELS and not _no_worse_than(shown, entry):
+            # A level was answered, and not whatever comes on top of it.
+            meeting = Meeting.WORSE
         if row is not None and meeting in {Meeting.BACK, Meeting.WORSE} and await _is_taken(session, row):
             meeting = Meeting.NEW
         if row is None or meeting is Meeting.NEW:
@@ -297,10 +303,11 @@ def _has_level(value: float | None, shown: Mapping[str, Any]) -> bool:
 def _no_worse_than(shown: Mapping[str, Any], entry: Entry) -> bool:
     """Whether an entry got worse by no more than what was found, as far as that matters."""
     before, after = (shown.get(side, {}).get("value") for side in ("base", "head"))
-    worsening = entry.judgement.worsening
-    if not (before and after and worsening is not None) or min(before, after) <= 0:
+    ends = (entry.judgement.change_low, entry.judgement.change_high)
+    if not (before and after) or min(before, after) <= 0 or None in ends:
         return False
-    return math.log1p(worsening) <= abs(math.log(after / before)) + math.log1p(entry.judgement.minimum_effect)
+    surely = min(abs(math.log1p(end)) for end in ends if end is not None)
+    return surely <= abs(math.log(after / before)) + math.log1p(entry.judgement.minimum_effect)
 
 
 def _severity(entry: Entry) -> Severity:
@@ -359,7 +366,9 @@ async def _settle(
     if answer is Answer.NOT_REPRODUCED and (state, Event.NOT_REPRODUCED) in TRANSITIONS:
         step(session, row, Event.NOT_REPRODUCED, _act(occasion, "not reproduced"))
     elif answer is Answer.REPRODUCED and (is_quiet(state) or state in OPEN_REGRESSION_STATES):
-        worse = is_worse(_severity(entry), Severity(row.severity))
+        worse = is_worse(_severity(entry), Severity(row.severity)) or (
+            state in _LEVELS and not _no_worse_than(await _level_of(session, row, series_id), entry)
+        )
         if is_quiet(state) and not worse:
             return
         row.confirming_run_id = occasion.confirming_run_id

@@ -23,9 +23,12 @@ from tesserabench.analysis.words import Better, Reason, Verdict
 
 _Refusal = tuple[Reason, str, str]
 
-_OVERWHELMINGLY = 4.0
+_OVERWHELMINGLY = 2.5
 """Where noise would hide even twice a critical change, a finding must be this many times what could be seen: a machine
 so restless wanders by more than its last twenty launches show."""
+_BY_FAR = 1.2
+_BY_FAR_WITH_ONE_DEGREE = 4.0
+"""Without a history the launches of both sides are all there is: 1.7 times what could be seen with five a side."""
 
 
 def judge(
@@ -187,7 +190,7 @@ def decide(
     needed = max(limit, reach, effect.least)
     visible = reach + effect.error * quantile(policy.power, effect.degrees)
     if visible > hidden:
-        needed = max(needed, reach + limit if visible <= 2 * hidden else _OVERWHELMINGLY * visible)
+        needed = max(needed, reach + limit if visible <= 2 * hidden else _by_far(effect) * visible)
     if modes is not None:
         measured = replace(measured, notes=(*measured.notes, wording.two_modes(modes)))
         if modes.mix_changed and abs(effect.worsening) < needed:
@@ -212,6 +215,10 @@ def decide(
     measured = replace(measured, launches_to_settle=launches)
     sentences = wording.too_noisy(measured, elsewhere=effect.elsewhere)
     return answer(measured, Verdict.INCONCLUSIVE, sentences, reason=Reason.TOO_NOISY)
+
+
+def _by_far(effect: Effect) -> float:
+    return _BY_FAR + _BY_FAR_WITH_ONE_DEGREE / effect.degrees if effect.assumed else _OVERWHELMINGLY
 
 
 def _launches_to_settle(effect: Effect, policy: Policy, limit: float, excluded: float) -> int | None:

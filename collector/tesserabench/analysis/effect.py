@@ -36,6 +36,8 @@ class Effect:
     """How much worse the head is than the level of the history, when the base is not at that level itself."""
     assumed: bool = False
     """How much runs differ was assumed: there is one run a side, and no history."""
+    without_history: bool = False
+    """The launches that are compared are all that the noise is known from."""
 
     def towards_worse(self, better: Better) -> "Effect":
         """The effect of a difference that is positive for larger, made positive for worse."""

@@ -26,9 +26,10 @@ _Refusal = tuple[Reason, str, str]
 _OVERWHELMINGLY = 2.5
 """Where noise would hide even twice a critical change, a finding must be this many times what could be seen: a machine
 so restless wanders by more than its last twenty launches show."""
-_BY_FAR = 1.2
-_BY_FAR_WITH_ONE_DEGREE = 4.0
-"""Without a history the launches of both sides are all there is: 1.7 times what could be seen with five a side."""
+_BY_FAR = 0.6
+_BY_FAR_WITH_ONE_DEGREE = 3.5
+"""Without a history the launches of both sides are all that is known: the fewer, the more it takes. On launches that a
+busy machine gave, five a side, 0.0 to 0.6 % of identical pairs differ then, and of 2.75 times 84 to 91 % are found."""
 
 
 def judge(
@@ -190,7 +191,7 @@ def decide(
     needed = max(limit, reach, effect.least)
     visible = reach + effect.error * quantile(policy.power, effect.degrees)
     if visible > hidden:
-        needed = max(needed, reach + limit if visible <= 2 * hidden else _by_far(effect) * visible)
+        needed = max(needed, reach + limit, 0 if visible <= 2 * hidden else _by_far(effect) * visible)
     if modes is not None:
         measured = replace(measured, notes=(*measured.notes, wording.two_modes(modes)))
         if modes.mix_changed and abs(effect.worsening) < needed:
@@ -218,7 +219,7 @@ def decide(
 
 
 def _by_far(effect: Effect) -> float:
-    return _BY_FAR + _BY_FAR_WITH_ONE_DEGREE / effect.degrees if effect.assumed else _OVERWHELMINGLY
+    return _BY_FAR + _BY_FAR_WITH_ONE_DEGREE / effect.degrees if effect.without_history else _OVERWHELMINGLY
 
 
 def _launches_to_settle(effect: Effect, policy: Policy, limit: float, excluded: float) -> int | None:

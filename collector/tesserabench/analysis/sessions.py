@@ -90,6 +90,7 @@ def estimate(base: Side, head: Side, policy: Policy, history: RunNoise | None) -
         fixed_variance=_unshrinking(found, variance) + sibling,
         elsewhere=not places,
         error_share=_HISTORY_SHARE if history else 1.0,
+        without_history=history is None,
     ).towards_worse(head.better)
 
 

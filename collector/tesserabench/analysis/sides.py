@@ -161,6 +161,7 @@ def _assuming(contrasts: Sequence[_Contrast], floor: NoiseFloor) -> Effect:
         fixed_variance=between_runs,
         error_share=share,
         assumed=True,
+        without_history=True,
     )
 
 

@@ -100,6 +100,16 @@ def test_more_launches_that_would_settle_it_do_settle_it() -> None:
     assert settled.verdict is not Verdict.INCONCLUSIVE
 
 
+@pytest.mark.parametrize("factor", [2.75, 1 / 2.75])
+def test_a_restless_machine_hides_a_tenth_and_not_a_multiple(factor: float) -> None:
+    restless = (0.8, 1.0, 1.25, 0.9, 1.1)
+    base = side(*restless, kind="cpu")
+    tenth = judge(base, side(*(1.10 * value for value in restless), kind="cpu"), POLICY)
+    assert (tenth.verdict, tenth.reason) == (Verdict.INCONCLUSIVE, Reason.TOO_NOISY)
+    multiple = judge(base, side(*(factor * value for value in restless), kind="cpu"), POLICY)
+    assert multiple.verdict is (Verdict.REGRESSED if factor > 1 else Verdict.IMPROVED)
+
+
 def test_iterations_of_one_launch_are_no_replicates() -> None:
     base = side(1.0, samples=10_000, log_error=1e-5, kind="cpu")
     judgement = judge(base, side(1.06, samples=10_000, log_error=1e-5, kind="cpu"), POLICY)

@@ -59,9 +59,10 @@ class Roster:
             self._tell(urgent=False)
 
     def close(self, key: AttemptKey) -> None:
-        """Note that only records remain of an attempt."""
-        self._entries[key] = replace(self._entries[key], closing=True)
-        self._tell(urgent=True)
+        """Note that only records remain of an attempt; its last one may be committed, and the attempt gone, already."""
+        if key in self._entries:
+            self._entries[key] = replace(self._entries[key], closing=True)
+            self._tell(urgent=True)
 
     def reject(self, key: AttemptKey, *, rejected: bool) -> None:
         """Note whether the collector does not know an attempt."""

@@ -56,3 +56,15 @@ async def test_progress_of_what_is_not_held_is_ignored() -> None:
     roster.report(A, Progress(cases_done=1))
     roster.reject(A, rejected=True)
     assert roster.entries() == ()
+
+
+async def test_an_attempt_that_is_committed_before_it_is_closed_is_gone() -> None:
+    roster = Roster()
+    roster.add(A)
+    roster.remove(A)
+    mark = roster.mark()
+    roster.close(A)
+    assert roster.entries() == ()
+    assert roster.running is None
+    assert roster.ended_since(mark) == frozenset()
+    assert not roster.changed.is_set()

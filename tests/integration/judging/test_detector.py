@@ -221,7 +221,8 @@ async def test_gauges_show_what_wakes_somebody(laboratory: Laboratory) -> None:
     assert ratio == pytest.approx(0.10, abs=0.001)
     assert list(ages) == [("default", "critical", "regression")]
 
-    await laboratory.confirm(await laboratory.run(branch("change"), SLOW), SLOW)
+    worse = Conditions(factors={"gemm[n=512]": 1.25})
+    await laboratory.confirm(await laboratory.run(branch("change"), worse), worse)
     opened, ratios, _ = await gauges()
     assert sum(opened.values()) == 2
     assert len(ratios) == 1, "a change under review wakes nobody"
@@ -236,8 +237,8 @@ async def test_gauges_show_what_wakes_somebody(laboratory: Laboratory) -> None:
 
 async def test_findings_of_a_branch_that_went_quiet_are_closed(laboratory: Laboratory) -> None:
     await laboratory.run(branch("main"))
-    for name in ("main", "change"):
-        await laboratory.confirm(await laboratory.run(branch(name), SLOW), SLOW)
+    for name, slow in (("main", SLOW), ("change", Conditions(factors={"gemm[n=512]": 1.25}))):
+        await laboratory.confirm(await laboratory.run(branch(name), slow), slow)
     laboratory.clock.advance(QUIET_BRANCH_DAYS * 86400 - 3600)
     async with laboratory.database.transaction() as session:
         assert await regressions.close_abandoned(session, laboratory.clock()) == 0

@@ -161,6 +161,19 @@ async def test_what_comes_on_top_of_an_accepted_level_is_told_before_a_run_has_t
     assert [row.state for row in await laboratory.regressions()] == ["confirmed"]
 
 
+async def test_a_branch_is_not_blamed_for_what_is_open_where_it_comes_from(laboratory: Laboratory) -> None:
+    await confirmed(laboratory)
+    same = await laboratory.get(await laboratory.run(branch("feature"), SLOW))
+    assert same.verdict == "pass"
+    assert [(row.branch, row.state) for row in await laboratory.regressions()] == [("", "confirmed")]
+    worse = Conditions(factors={"gemm[n=512]": 1.21})
+    await laboratory.confirm(await laboratory.run(branch("feature"), worse), worse)
+    assert [(row.branch, row.state) for row in await laboratory.regressions()] == [
+        ("", "confirmed"),
+        ("feature", "confirmed"),
+    ]
+
+
 async def test_a_duplicate_stands_for_the_other_one(laboratory: Laboratory, stubs: Stubs) -> None:
     both = Conditions(factors={"gemm[n=512]": 1.10, "copy[n=1]": 1.10})
     await laboratory.run(branch("main"))

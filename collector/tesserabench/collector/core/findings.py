@@ -86,7 +86,8 @@ async def first_look(session: AsyncSession, comparison: Comparison, occasion: Oc
         if row is None or meeting is Meeting.NEW:
             there = answered.get(ids[key])
             shown = await _level_of(session, there, ids[key])
-            known = there is not None and _meeting(there, shown, entry, occasion.now) is Meeting.IGNORED
+            meets = _meeting(there, shown, entry, occasion.now)
+            known = there is not None and meets in {Meeting.IGNORED, Meeting.KNOWN}
             if there is not None and known and _no_worse_than(shown, entry):
                 passed[key], links[key] = _let_pass(entry.judgement, there), there.id
                 continue
@@ -262,15 +263,19 @@ async def _known(session: AsyncSession, series_ids: Iterable[int], occasion: Occ
 async def _answered_on_base(
     session: AsyncSession, series_ids: Iterable[int], occasion: Occasion
 ) -> dict[int, Regression]:
-    """By series what people accepted, ignored or will not mend on the branch that the run is compared with.
+    """By series what is confirmed, accepted, ignored or will not be mended on the branch that the run is compared with.
 
-    A branch has what it was made from; where no good run of that level is on the same host yet, it is compared with an
-    older one.
+    A branch has what it was made from; it is compared with an older run, from before that level, because no run with
+    an open finding becomes what others are compared with, and none of an answered level may be on the same host yet.
     """
     if occasion.base_line is None:
         return {}
     rows = await store.newest_of(session, series_ids, branch=occasion.base_line, drill=occasion.run.drill)
-    return {series_id: row for series_id, row in rows.items() if is_quiet(RegressionState(row.state))}
+    return {
+        series_id: row
+        for series_id, row in rows.items()
+        if is_quiet(RegressionState(row.state)) or row.state in _BLOCKING
+    }
 
 
 async def _is_taken(session: AsyncSession, row: Regression) -> bool:
@@ -387,7 +392,8 @@ async def _settle(
 
 def _let_pass(judgement: Judgement, row: Regression) -> Judgement:
     known_as = {RegressionState.ACCEPTED: "accepted", RegressionState.WONT_FIX: "not to be fixed"}
-    said = known_as.get(RegressionState(row.state), "ignored")
+    usual = "open where it comes from" if row.state in OPEN_REGRESSION_STATES else "ignored"
+    said = known_as.get(RegressionState(row.state), usual)
     explanation = f"{judgement.explanation} It is {said} as {regression_name(row.id)}."
     return replace(
         judgement, verdict=Verdict.PASS, reason=None, severity=None, explanation=explanation, recommendation=""

@@ -4,7 +4,6 @@ Two looks. The first finds suspicions; the second, on a run made for it, settles
 transaction that stores the comparison, under a lock per project, so that two runs cannot open the same regression.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,9 +16,10 @@ from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.results import SeriesKey
 from tesserabench.analysis.rules.verdicts import Terms
 from tesserabench.analysis.wording import percent
-from tesserabench.analysis.words import Better, Reason, Verdict
+from tesserabench.analysis.words import Reason, Verdict
 from tesserabench.collector.core.comparisons import entry_json
 from tesserabench.collector.core.finding_evidence import FOUND_BY
+from tesserabench.collector.core.finding_levels import has_level, is_likely_worse, is_no_worse
 from tesserabench.collector.core.finding_life import CLEARLY_BACK, TRANSITIONS, Event, Meeting, is_quiet, is_worse, meet
 from tesserabench.collector.core.regressions import DETECTOR, Act, note, returned, step
 from tesserabench.collector.core.spec import GateSpec
@@ -78,7 +78,7 @@ async def first_look(session: AsyncSession, comparison: Comparison, occasion: Oc
         row = rows.get(ids[key])
         shown = await _level_of(session, row, ids[key])
         meeting = _meeting(row, shown, entry, occasion.now)
-        if row is not None and meeting is Meeting.IGNORED and row.state in _LEVELS and not _no_worse_than(shown, entry):
+        if row is not None and meeting is Meeting.IGNORED and row.state in _LEVELS and not is_no_worse(shown, entry):
             # A level was answered, and not whatever comes on top of it.
             meeting = Meeting.WORSE
         if row is not None and meeting in {Meeting.BACK, Meeting.WORSE} and await _is_taken(session, row):
@@ -88,7 +88,7 @@ async def first_look(session: AsyncSession, comparison: Comparison, occasion: Oc
             shown = await _level_of(session, there, ids[key])
             meets = _meeting(there, shown, entry, occasion.now)
             known = there is not None and meets in {Meeting.IGNORED, Meeting.KNOWN}
-            if there is not None and known and _no_worse_than(shown, entry):
+            if there is not None and known and is_no_worse(shown, entry):
                 passed[key], links[key] = _let_pass(entry.judgement, there), there.id
                 continue
             row = await _suspect(session, ids[key], entry, occasion)
@@ -161,7 +161,7 @@ async def close_returned(session: AsyncSession, comparison: Comparison, occasion
         entry = back[keys[member.series_id]]
         if not _speaks_of(occasion.run, row, first):
             continue
-        if _has_level(entry.base.value, member.evidence):
+        if has_level(entry.base.value, member.evidence):
             # As bad as what it is compared with: nothing came back. Where a person moved that there, it is accepted.
             if by_hand and FOUND_BY not in row.attribution:
                 _accept_moved(session, row, occasion)
@@ -220,18 +220,7 @@ def has_open_suspicion(comparison: Comparison) -> bool:
     """
     judgements = [entry.judgement for entry in comparison.entries]
     unsettled = any(one.reason is Reason.NOT_CONFIRMED or one.points_at_host for one in judgements)
-    return unsettled or any(_is_likely_worse(entry) for entry in comparison.entries)
-
-
-def _is_likely_worse(entry: Entry) -> bool:
-    """Whether an undecided primary result is worse by what matters, and surely not better."""
-    one, better = entry.judgement, entry.series.side.better
-    if not entry.series.primary or one.verdict is not Verdict.INCONCLUSIVE or one.worsening is None:
-        return False
-    near_end = one.change_low if better is Better.LOWER else one.change_high
-    if near_end is None or one.worsening < one.minimum_effect:
-        return False
-    return near_end > 0 if better is Better.LOWER else near_end < 0
+    return unsettled or any(is_likely_worse(entry) for entry in comparison.entries)
 
 
 def _regressed(comparison: Comparison) -> dict[SeriesKey, Entry]:
@@ -294,25 +283,7 @@ def _meeting(row: Regression | None, shown: Mapping[str, Any], entry: Entry, now
     if row is None:
         return meet(None, None, None, severity, now)
     known = (RegressionState(row.state), Severity(row.severity), row.updated_at)
-    return meet(*known, severity, now, on_top=_has_level(entry.base.value, shown))
-
-
-def _has_level(value: float | None, shown: Mapping[str, Any]) -> bool:
-    """Whether a value is nearer, in logarithms, to the worse level that was found than to the one before it."""
-    before, after = (shown.get(side, {}).get("value") for side in ("base", "head"))
-    if not (value and before and after) or min(value, before, after) <= 0:
-        return False
-    return abs(math.log(value / after)) < abs(math.log(value / before))
-
-
-def _no_worse_than(shown: Mapping[str, Any], entry: Entry) -> bool:
-    """Whether an entry got worse by no more than what was found, as far as that matters."""
-    before, after = (shown.get(side, {}).get("value") for side in ("base", "head"))
-    ends = (entry.judgement.change_low, entry.judgement.change_high)
-    if not (before and after) or min(before, after) <= 0 or None in ends:
-        return False
-    surely = min(abs(math.log1p(end)) for end in ends if end is not None)
-    return surely <= abs(math.log(after / before)) + math.log1p(entry.judgement.minimum_effect)
+    return meet(*known, severity, now, on_top=has_level(entry.base.value, shown))
 
 
 def _severity(entry: Entry) -> Severity:
@@ -372,7 +343,7 @@ async def _settle(
         step(session, row, Event.NOT_REPRODUCED, _act(occasion, "not reproduced"))
     elif answer is Answer.REPRODUCED and (is_quiet(state) or state in OPEN_REGRESSION_STATES):
         worse = is_worse(_severity(entry), Severity(row.severity)) or (
-            state in _LEVELS and not _no_worse_than(await _level_of(session, row, series_id), entry)
+            state in _LEVELS and not is_no_worse(await _level_of(session, row, series_id), entry)
         )
         if is_quiet(state) and not worse:
             return

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from tesserabench.cli.errors import CliError
+from tesserabench.cli.output.streams import write_through
 
 _VERDICTS = {"regressed": "regression", "improved": "improvement", "pass": "no_change", "inconclusive": "inconclusive"}
 _SHAPE = '{"base": [[1.0, ...], ...], "new": [[...], ...], "meta": {"lower_is_better": true, "history": [[...], ...]}}'
@@ -35,7 +36,10 @@ def answer_lines(judge: Any, lines: Iterable[str], answers: TextIO) -> None:
     Args:
         judge: The module that `load_judge` gives.
         lines: The requests.
-        answers: Where the answers go.
+        answers: Where the answers go; when nobody reads them any more, it ends.
+
+    Raises:
+        CliError: an answer cannot be written.
     """
     for line in lines:
         if not line.strip():
@@ -44,8 +48,8 @@ def answer_lines(judge: Any, lines: Iterable[str], answers: TextIO) -> None:
             answer = _answer(judge, _document(line))
         except BadLineError as error:
             answer = {"error": str(error)}
-        answers.write(json.dumps(answer, separators=(",", ":")) + "\n")
-        answers.flush()
+        if not write_through(answers, json.dumps(answer, separators=(",", ":")) + "\n"):
+            return
 
 
 def _document(line: str) -> Any:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from tesserabench.cli.errors import CallError
+from tesserabench.cli.output.streams import tell
 from tesserabench.cli.output.table import clean
 from tesserabench.cli.output.words import word
 from tesserabench.cli.parsing import short_id
@@ -81,14 +82,12 @@ class PlainProgress(AbstractContextManager["PlainProgress"]):
 
     def log(self, line: str) -> None:
         """A line of the run's log."""
-        self.stream.write(f"{line}\n")
-        self.stream.flush()
+        tell(self.stream, f"{line}\n")
 
     def _tell(self, text: str) -> None:
         self._last = self.clock()
         number = f"run {short_id(self.run.name)}: " if self.run is not None else ""
-        self.stream.write(f"[{duration(float(round(self._last - self._start)))}] {number}{text}\n")
-        self.stream.flush()
+        tell(self.stream, f"[{duration(float(round(self._last - self._start)))}] {number}{clean(text)}\n")
 
 
 class SilentProgress(AbstractContextManager["SilentProgress"]):
@@ -116,8 +115,7 @@ class SilentProgress(AbstractContextManager["SilentProgress"]):
 
     def log(self, line: str) -> None:
         """A line of the run's log."""
-        self._stream.write(f"{line}\n")
-        self._stream.flush()
+        tell(self._stream, f"{line}\n")
 
 
 class LiveProgress(AbstractContextManager["LiveProgress"]):

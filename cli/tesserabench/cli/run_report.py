@@ -11,6 +11,7 @@ from tesserabench.cli.exit_codes import Ending, ExitCode
 from tesserabench.cli.judgement import Policy, ending, facts_of_comparison, facts_of_run
 from tesserabench.cli.output.printer import Printer
 from tesserabench.cli.output.structured import as_json, document, plain
+from tesserabench.cli.output.table import clean
 from tesserabench.cli.output.words import word
 from tesserabench.cli.pages import all_results
 from tesserabench.cli.parsing import short_id
@@ -135,7 +136,7 @@ def _last_line(report: RunReport, printer: Printer) -> str:
     outcome = word(Outcome, run.outcome)
     ended = f"{outcome}{took}" if verdict else f"ended{took}"
     shown = printer.painted(state.upper(), style_of(state))
-    return f"run {short_id(run.name)} {ended}: {shown}{f' - {why}' if why else ''}; {_gate(report.ending)}"
+    return f"run {short_id(run.name)} {ended}: {shown}{f' - {clean(why)}' if why else ''}; {_gate(report.ending)}"
 
 
 def _gate(ending_: Ending) -> str:

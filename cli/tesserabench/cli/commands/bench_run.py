@@ -19,6 +19,7 @@ from tesserabench.cli.interruption import terminated_like_interrupted
 from tesserabench.cli.judgement import Facts, Policy, ending
 from tesserabench.cli.options import DURATION, PATTERN, TIERS, Texts, options
 from tesserabench.cli.output.structured import as_json, document, list_document
+from tesserabench.cli.output.table import clean
 from tesserabench.cli.parsing import any_of, parse_pair
 from tesserabench.cli.profiling import profiled, require_profilable
 from tesserabench.cli.run_request import drill_factors
@@ -226,11 +227,11 @@ def _show(context: CommandContext, results: list[Any]) -> None:
         return
     lines = [printer.table(result_columns(rows), rows)] if rows else []
     lines += trouble_lines(rows)
-    lines += [f"  not run: {case}" for result in results for case in result.not_run]
+    lines += [f"  not run: {clean(case)}" for result in results for case in result.not_run]
     lines += local_lines(rows, results, wide=printer.output == "wide")
     for number, result in enumerate(results, start=1):
         name = "trial" if len(results) == 1 else f"trial {number}"
-        reason = f": {result.reason}" if result.reason else ""
+        reason = f": {clean(result.reason)}" if result.reason else ""
         lines.append(f"{name} {result.outcome} in {duration(result.duration_seconds)}{reason}")
     text = "\n".join(lines)
     if len(results) == 1:

@@ -12,6 +12,7 @@ from tesserabench.cli.grammar import command
 from tesserabench.cli.options import Texts, policy_options
 from tesserabench.cli.output.printer import Printer
 from tesserabench.cli.output.structured import plain
+from tesserabench.cli.output.table import clean
 from tesserabench.cli.output.words import word
 from tesserabench.cli.run_report import comparison_ending, gate_body
 from tesserabench.cli.views.comparisons import comparison_columns, shown_entries, verdict_lines
@@ -34,7 +35,7 @@ def show_comparison(printer: Printer, comparison: Comparison, *, head: Run | Non
     lines += verdict_lines(comparison, head)
     shown = printer.painted(" ".join(filter(None, (verdict, severity))).upper(), style_of(verdict))
     summary = f" - {comparison.summary.rstrip('.')}" if comparison.summary else ""
-    lines.append(f"{comparison.base} -> {comparison.head}: {shown}{summary}")
+    lines.append(f"{clean(comparison.base)} -> {clean(comparison.head)}: {shown}{clean(summary)}")
     printer.thing("Comparison", comparison, [], body=lambda item: {**plain(item), "gate": gate}, text="\n".join(lines))
 
 

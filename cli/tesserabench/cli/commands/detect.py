@@ -15,7 +15,8 @@ from tesserabench.cli.number_series import BadSeries, NumberSeries, from_documen
 from tesserabench.cli.options import Texts
 from tesserabench.cli.output.plot import Change, Drawn, Level, Look, render
 from tesserabench.cli.output.printer import Printer
-from tesserabench.cli.output.table import Column
+from tesserabench.cli.output.streams import write_through
+from tesserabench.cli.output.table import Column, clean
 
 _STYLE = {"confirmed": "warn", "suspected": "dim"}
 
@@ -125,10 +126,7 @@ def _answer_lines(library: Any, settings: Any, lines: Iterable[str], answers: Te
         except (ValueError, RecursionError) as error:
             # No series; or what JSON has and Python does not: numbers of thousands of digits, thousands of brackets.
             answer = {"error": str(error)}
-        try:
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
-        except BrokenPipeError:
+        if not write_through(answers, json.dumps(answer) + "\n"):
             return
 
 
@@ -240,7 +238,7 @@ def _summary(analysis: Any, levels: list[float]) -> str:
             for host, offset in sorted(analysis.host_offsets.items())
         )
         parts.append(f"hosts: {hosts}")
-    return "\n".join(parts)
+    return "\n".join(map(clean, parts))
 
 
 def _body(analysis: Any, lines: list[ChangeLine], levels: list[float]) -> dict[str, Any]:

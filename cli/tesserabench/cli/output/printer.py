@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar
 
 from google.protobuf.message import Message
+from tesserabench.cli.output.streams import tell, write_through
 from tesserabench.cli.output.structured import as_json, as_yaml, document, list_document, plain
-from tesserabench.cli.output.table import Column, paint, render_csv, render_details, render_table
+from tesserabench.cli.output.table import Column, clean_lines, paint, render_csv, render_details, render_table
 
 Row = TypeVar("Row")
 MessageRow = TypeVar("MessageRow", bound=Message)
@@ -96,24 +97,21 @@ class Printer:
         return paint(text, style, color=self.color)
 
     def write(self, text: str) -> None:
-        """Write to stdout. A reader that went away changes nothing about how the command ends."""
-        try:
-            self.result.write(f"{text}\n")
-            self.result.flush()
-        except BrokenPipeError:
-            with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - a device, not a file
-                os.dup2(nowhere.fileno(), self.result.fileno())
+        """Write to stdout. A reader that went away changes nothing about how the command ends.
+
+        Raises:
+            CliError: it cannot be written; the message names the file.
+        """
+        write_through(self.result, f"{text}\n")
 
     def hint(self, text: str) -> None:
         """Write to stderr what helps and may be left out."""
         if not self.quiet:
-            self.side.write(f"{text}\n")
-            self.side.flush()
+            tell(self.side, f"{clean_lines(text)}\n")
 
     def warn(self, text: str) -> None:
         """Write to stderr what must not be missed."""
-        self.side.write(f"{paint('warning:', 'warn', color=self.side_color)} {text}\n")
-        self.side.flush()
+        tell(self.side, f"{paint('warning:', 'warn', color=self.side_color)} {clean_lines(text)}\n")
 
     def _document(self, value: Mapping[str, Any]) -> None:
         self.write(as_json(value) if self.output == "json" else as_yaml(value))

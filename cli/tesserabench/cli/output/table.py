@@ -14,7 +14,9 @@ Plain = str | int | float | bool | None
 
 _GAP = "  "
 _SHORTEST = 10
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Beside control characters, those that turn the direction of what follows, and the other ends of a line.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_BLANK = re.compile(r"[\t\r\n]+")
 _STYLES = {"bad": "31", "good": "32", "warn": "33", "dim": "2", "bold": "1"}
 
 
@@ -49,8 +51,13 @@ class Column(Generic[Row]):
 
 
 def clean(text: str) -> str:
-    """The text with every control character replaced, so that it cannot steer a terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    """The text as one line with every control character replaced: it cannot steer a terminal, or pass for ours."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _BLANK.sub(" ", text))
+
+
+def clean_lines(text: str) -> str:
+    """The text with every control character but the ends of its lines replaced."""
+    return "\n".join(map(clean, text.split("\n")))
 
 
 def paint(text: str, style: str, *, color: bool) -> str:

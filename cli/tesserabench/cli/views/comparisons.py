@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tesserabench.cli.output.table import Column
+from tesserabench.cli.output.table import Column, clean
 from tesserabench.cli.output.words import word
 from tesserabench.cli.parsing import short_id
 from tesserabench.cli.reproduce import reproduce_command
@@ -95,7 +95,8 @@ def verdict_lines(comparison: Comparison, run: Run | None) -> list[str]:
         lines.append(f"  environment: {difference.fact} {difference.base or '?'} -> {difference.head or '?'}{mark}")
     if comparison.policy:
         lines.append(f"  policy: {_policy(comparison.policy)}")
-    return lines
+    # Names come from result files and from other people's runs.
+    return [clean(line) for line in lines]
 
 
 def _regressed_lines(entry: ComparisonEntry, comparison: Comparison, run: Run | None) -> list[str]:

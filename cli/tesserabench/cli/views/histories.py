@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tesserabench.cli.output.plot import Change, Drawn, Level, Look, render
 from tesserabench.cli.output.printer import Printer
-from tesserabench.cli.output.table import Column
+from tesserabench.cli.output.table import Column, clean
 from tesserabench.cli.output.words import ago, iso, moment, word
 from tesserabench.cli.parsing import short_id
 from tesserabench.cli.views.verdicts import short_commit
@@ -163,7 +163,7 @@ def headline(history: History, branch: str) -> str:
         kind = word(NoiseClass, series.noise_class).replace("_", " ")
         stands += f", now {quantity(series.level, series.unit)}{noise}" + (f", {kind}" if kind else "")
     state = word(SeriesState, series.state)
-    return f"{what}: {stands}" + (f", {state}" if state in {"stale", "removed"} else "")
+    return clean(f"{what}: {stands}" + (f", {state}" if state in {"stale", "removed"} else ""))
 
 
 def chart(histories: Mapping[str, History], printer: Printer, *, unicode: bool) -> str:
@@ -184,8 +184,15 @@ def chart(histories: Mapping[str, History], printer: Printer, *, unicode: bool) 
     times = sorted(filter(None, (moment(point, "time") for item in histories.values() for point in item.points)))
     unit = next(iter(histories.values())).series.unit
     look = Look(width=printer.width, label=lambda value: quantity(value, unit), unicode=unicode, color=printer.color)
-    ends = (f"{times[0]:%Y-%m-%d}", f"{times[-1]:%Y-%m-%d}") if times else ("", "")
-    return render(drawn, look, first=ends[0], last=ends[1])
+    first, last = _ends(times[0], times[-1]) if times else ("", "")
+    return render(drawn, look, first=first, last=last)
+
+
+def _ends(first: datetime, last: datetime) -> tuple[str, str]:
+    """What stands under the ends of the axis, in UTC: days, or the hours of one day."""
+    if first.date() == last.date():
+        return f"{first:%Y-%m-%d %H:%M}", f"{last:%H:%M} UTC"
+    return f"{first:%Y-%m-%d}", f"{last:%Y-%m-%d}"
 
 
 def _places(history: History, *, over_time: bool) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
-from tesserabench.cli.output.table import Column
+from tesserabench.cli.output.table import Column, clean
 from tesserabench.cli.output.words import word
 from tesserabench.cli.views.verdicts import case_text, parameters_text, style_of
 from tesserabench.report.quantity import interval, percent, quantity
@@ -133,7 +133,8 @@ def trouble_lines(rows: Sequence[ResultRow]) -> list[str]:
         if row.outcome not in {"ok", "unsupported"}
     ]
     reasons = Counter(row.reason or "no reason given" for row in rows if row.outcome == "unsupported")
-    return lines + [f"  unsupported ({count} of {len(rows)}): {reason}" for reason, count in reasons.items()]
+    lines += [f"  unsupported ({count} of {len(rows)}): {reason}" for reason, count in reasons.items()]
+    return [clean(line) for line in lines]
 
 
 def _case(row: ResultRow) -> str:

@@ -1,6 +1,7 @@
 """The chart in a terminal."""
 
 import re
+from dataclasses import replace
 
 from tesserabench.cli.output.plot import Change, Drawn, Level, Look, render
 
@@ -38,6 +39,13 @@ def test_every_line_fits_into_the_width() -> None:
             look = Look(width=width, label=LOOK.label, unicode=unicode)
             lines = render([step(), step()], look, first="2026-01-01", last="2026-02-01").splitlines()
             assert max(map(len, lines)) <= width
+
+
+def test_the_mark_of_a_change_at_the_right_edge_fits_into_the_width() -> None:
+    late = replace(step(), changes=[Change(at=19, label="+100.0 %")])
+    lines = render([late], LOOK).splitlines()
+    assert max(map(len, lines)) <= LOOK.width
+    assert lines[-1].endswith("+100.0 %")
 
 
 def test_braille_dots_hold_every_point_and_colours_come_only_when_asked_for() -> None:

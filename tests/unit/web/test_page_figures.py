@@ -20,6 +20,8 @@ from tesserabench.collector.web.chart import Group
         (0.987, "1", "0.9870"),
         (0.0, "ns", "0 ns"),
         (12.0, "launches", "12.00 launches"),
+        (1e300, "ns", "1e+291 s"),
+        (1.5e-9, "1", "1.5e-09"),
         (None, "ns", figures.NONE),
         (float("nan"), "ns", figures.NONE),
     ],
@@ -94,6 +96,19 @@ def test_values_that_do_not_differ_are_drawn(value: float) -> None:
     drawn = str(chart.launches([Group(name="run", style="head", boxes=[box(value, spread=None)] * 3)], "1"))
     assert drawn.count("<g ") == 3
     assert "nan" not in drawn
+
+
+def test_a_launch_without_a_value_lends_its_name_to_no_other() -> None:
+    boxes = [box(float("nan"), host="node-1"), box(1000.0, host="node-2", trial=1)]
+    drawn = str(chart.launches([Group(name="run", style="head", boxes=boxes)], "ns"))
+    assert "node-2, launch 2" in drawn
+    assert "node-1" not in drawn
+
+
+def test_the_ends_of_one_day_are_hours() -> None:
+    morning = datetime(2024, 5, 1, 8, tzinfo=UTC)
+    assert figures.ends(morning, morning + timedelta(hours=2)) == ("2024-05-01 08:00", "10:00 UTC")
+    assert figures.ends(morning, morning + timedelta(days=2)) == ("2024-05-01", "2024-05-03")
 
 
 def test_nothing_is_drawn_of_nothing() -> None:

@@ -150,10 +150,11 @@ class _Canvas:
 
     def feet(self, series: Sequence[Drawn], first: str, last: str) -> list[str]:
         """What stands under the rows: the labels of changes, and the ends of the axis."""
-        marks = [" "] * (self.columns + 8)
+        marks = [" "] * self.columns
         end = -1
         for change in sorted((change for drawn in series for change in drawn.changes), key=lambda change: change.at):
-            column = self._column(change.at)
+            # At the right edge it stands before its line: a terminal would break the row.
+            column = max(0, min(self._column(change.at), self.columns - len(change.label)))
             if column > end and change.label:
                 marks[column : column + len(change.label)] = change.label
                 end = column + len(change.label)

@@ -36,17 +36,17 @@ class _Row:
 
 def launches(groups: Sequence[Group], unit: str) -> Markup:
     """The chart as inline SVG; empty without launches. Styled by classes, so that it follows light and dark."""
-    shown = [(group, [_row(box) for box in group.boxes if math.isfinite(box.value)]) for group in groups]
-    shown = [(group, rows) for group, rows in shown if rows]
+    kept = [(group, [(box, _row(box)) for box in group.boxes if math.isfinite(box.value)]) for group in groups]
+    shown = [(group, rows) for group, rows in kept if rows]
     if not shown:
         return Markup("")
-    axis = _Axis(row for _, rows in shown for row in rows)
+    axis = _Axis(row for _, rows in shown for _, row in rows)
     parts: list[Markup] = []
     top = 0
     for group, rows in shown:
         parts.append(Markup('<text class="name" x="{}" y="{}">{}</text>').format(_LEFT, top + 13, group.name))
         top += _HEADING
-        for box, row in zip(group.boxes, rows, strict=False):
+        for box, row in rows:
             parts.append(_drawn(row, axis, top, group.style, _title(box, unit)))
             top += _ROW
     parts.append(_ticks(axis, top, unit))

@@ -12,6 +12,9 @@ _METRIC = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "
 _SCALED_UNITS = ("FLOP/s", "B/s", "J", "W", "Hz")
 _AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
+_LEAST, _MOST = 1e-4, 1e7
+"""What lies outside is written with a power of ten: the unit has no smaller or larger one."""
+
 Scale = tuple[float, str]
 """What to divide by, and the unit then."""
 
@@ -34,6 +37,8 @@ def number(value: float | None, scale: Scale = (1.0, "")) -> str:
     scaled = value / scale[0]
     if scaled == 0:
         return "0"
+    if not _LEAST <= abs(scaled) < _MOST:
+        return f"{scaled:.4g}"
     digits = max(0, 3 - math.floor(math.log10(abs(scaled))))
     return f"{scaled:,.{min(digits, 6)}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
@@ -81,6 +86,13 @@ def ago(now: datetime) -> Callable[[datetime | None], str]:
 def clock(moment: datetime | None) -> str:
     """A time in UTC to the second."""
     return NONE if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def ends(first: datetime, last: datetime) -> tuple[str, str]:
+    """What stands under the ends of an axis of times, in UTC: days, or the hours of one day."""
+    if first.date() == last.date():
+        return f"{first:%Y-%m-%d %H:%M}", f"{last:%H:%M} UTC"
+    return f"{first:%Y-%m-%d}", f"{last:%Y-%m-%d}"
 
 
 def word(name: str | None) -> str:

@@ -25,8 +25,8 @@ class _Frame:
     high: float
 
     def across(self, place: float) -> float:
-        share = place / (self.count - 1) if self.count > 1 else 0.5
-        return round(_LEFT + share * (_WIDTH - _LEFT - _RIGHT), 1)
+        share = place / (self.count - 1) if self.count > 1 else 0.5 + place
+        return round(_LEFT + min(1.0, max(0.0, share)) * (_WIDTH - _LEFT - _RIGHT), 1)
 
     def up(self, value: float) -> float:
         share = (self.high - value) / (self.high - self.low)
@@ -136,7 +136,7 @@ def _dots(history: History, frame: _Frame, unit: str) -> list[Markup]:
 
 
 def _ends(history: History) -> Markup:
-    first, last = history.points[0][0].at, history.points[-1][0].at
+    first, last = figures.ends(history.points[0][0].at, history.points[-1][0].at)
     return Markup('<text x="{}" y="{}">{}</text><text x="{}" y="{}" text-anchor="end">{}</text>').format(
-        *(_LEFT, _HEIGHT - 4, f"{first:%Y-%m-%d}"), *(_WIDTH - _RIGHT, _HEIGHT - 4, f"{last:%Y-%m-%d}")
+        *(_LEFT, _HEIGHT - 4, first), *(_WIDTH - _RIGHT, _HEIGHT - 4, last)
     )

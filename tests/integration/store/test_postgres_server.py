@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -147,6 +148,21 @@ async def test_provider_restarts_a_server_that_dies_and_tells(tmp_path: Path) ->
     finally:
         await provider.stop()
     assert running_dsn(tmp_path / "pg") is None
+
+
+def test_server_that_answers_and_dies_at_once_is_a_failed_start(tmp_path: Path) -> None:
+    class Dying(Launcher):
+        """Its server answers, and is gone before anything is asked of it: as on a full disk."""
+
+        def _await_answer(self, given_up: Callable[[], bool]) -> None:
+            super()._await_answer(given_up)
+            kill_postgres(self)
+
+    with pytest.raises(DatabaseSetupError, match="broke off"):
+        Dying(tmp_path / "pg").start()
+    # It is free for the next try.
+    with private_postgres(tmp_path / "pg") as launcher:
+        assert count(launcher.folder.dsn(), "SELECT 1") == 1
 
 
 async def test_provider_leaves_a_given_server_alone(tmp_path: Path) -> None:

@@ -86,6 +86,12 @@ class Launcher:
         except OSError as error:
             self.release()
             raise DatabaseSetupError(f"{self.folder.root}: {error.strerror or error}: {_os_remedy(error)}") from error
+        except psycopg.Error as error:
+            # It answered and broke off: on a full disk a server that has just recovered ends at its first write.
+            self.release()
+            words = _last_words(_tail(self.folder.root / "postgres.log"))
+            message = f"PostgreSQL in {self.folder.root} broke off ({str(error).strip()}); its last words: {words}"
+            raise DatabaseSetupError(message) from error
         except DatabaseSetupError:
             self.release()
             raise

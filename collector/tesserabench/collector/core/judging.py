@@ -39,6 +39,7 @@ from tesserabench.collector.core import (
 )
 from tesserabench.collector.core.comparisons import comparison_json
 from tesserabench.collector.core.findings import Findings, Occasion
+from tesserabench.collector.core.grounds import Grounds
 from tesserabench.collector.core.judging_case import Case
 from tesserabench.collector.core.look_plan import Question
 from tesserabench.collector.core.looks import Asked, Patience, Wanted
@@ -229,7 +230,8 @@ async def _finish(session: AsyncSession, case: Case, found: Findings, occasion: 
     """Store the comparison, the verdict and what follows from it."""
     run, now, comparison = occasion.run, occasion.now, found.comparison
     content = comparison_json(comparison, now, found.regressions)
-    await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now)
+    grounds = Grounds.of(case).to_json()
+    await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now, grounds=grounds)
     await findings.close_returned(session, comparison, occasion)
     unsettled = findings.has_open_suspicion(comparison) or await findings.is_still_worse(session, comparison, occasion)
     if comparison.verdict is not Verdict.REGRESSED and not unsettled:

@@ -4,23 +4,21 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.launch import Side
 from tesserabench.analysis.policy_histories import PastHistory, search_both
-from tesserabench.analysis.policy_trial import Judged, PastRun, judge_both, with_launches
+from tesserabench.analysis.policy_trial import Judged, judge_both
 from tesserabench.analysis.policy_trial_summary import Trial, summarise
 from tesserabench.analysis.results import SeriesResult
 from tesserabench.analysis.rules import RuleSet
 from tesserabench.analysis.words import Better
-from tesserabench.collector.core import baselines, policies, results
+from tesserabench.collector.core import past_runs, policies, results
 from tesserabench.collector.core.judging import Judging
-from tesserabench.collector.core.references import branch_names
 from tesserabench.collector.errors import invalid_field
 from tesserabench.collector.store import history as history_store
 from tesserabench.collector.store import policy_trials as store
 from tesserabench.collector.store import projects
 from tesserabench.collector.store.history import Point, SeriesLine
-from tesserabench.collector.store.tables import Project, Run, Series
+from tesserabench.collector.store.tables import Project, Series
 
 _HISTORIES_AT_ONCE = 200
 
@@ -82,7 +80,7 @@ async def try_out(judging: Judging, request: Request) -> AsyncIterator[Progress 
     for place, run_id in enumerate(run_ids):
         yield Progress(phase="runs", done=place, total=len(run_ids))
         async with judging.database.transaction() as session:
-            past = await _past_run(session, run_id)
+            past = await past_runs.read(session, run_id, judging.policy)
         judged.append(await judging.offload(judge_both, past, current.rules, candidate))
     steps: list[Judged] = []
     for start in range(0, len(lines), _HISTORIES_AT_ONCE):
@@ -95,27 +93,6 @@ async def try_out(judging: Judging, request: Request) -> AsyncIterator[Progress 
         steps += await judging.offload(search_both, histories, current.rules, candidate, request.since)
     trial = summarise(judged, sorted(steps, key=lambda step: step.run_id))
     yield Report(revision=current.revision, until=until, trial=trial, histories=len(lines))
-
-
-async def _past_run(session: AsyncSession, run_id: int) -> PastRun:
-    run = await session.get_one(Run, run_id)
-    project = await session.get_one(Project, run.project_id)
-    base_id = await store.base_run_id(session, run_id)
-    base = await session.get(Run, base_id) if base_id is not None else None
-    head = await results.result_set(session, run)
-    for again in await store.again(session, run_id):
-        head = with_launches(head, await results.result_set(session, again))
-    branches = branch_names(baselines.base_branch(run, project), project.default_branch)
-    return PastRun(
-        run_id=run.id,
-        at=run.created_at,
-        suite=run.suite,
-        branch=baselines.own_branch(run, project),
-        line=baselines.branch_line(run, project),
-        base=await results.result_set(session, base) if base else None,
-        head=head,
-        history=await results.history(session, run, branches, [one.key for one in head.series]) if base else {},
-    )
 
 
 def _past_history(project: Project, key: SeriesLine, series: Series, points: Sequence[Point]) -> PastHistory:

@@ -19,10 +19,16 @@ async def find(session: AsyncSession, run_id: int) -> Comparison | None:
 
 
 async def put(
-    session: AsyncSession, run_id: int, *, base_run_id: int | None, content: dict[str, Any], now: datetime
+    session: AsyncSession,
+    run_id: int,
+    *,
+    base_run_id: int | None,
+    content: dict[str, Any],
+    now: datetime,
+    grounds: dict[str, Any] | None = None,
 ) -> None:
     """Store the comparison of a run, in place of one of before."""
-    values = {"base_run_id": base_run_id, "content": content, "created_at": now}
+    values = {"base_run_id": base_run_id, "content": content, "created_at": now, "grounds": grounds or {}}
     statement = insert(Comparison).values(run_id=run_id, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["run_id"], set_=values))
 

@@ -1,14 +1,23 @@
 """What trying a policy out reads: judged runs of a time, and the series that they measured."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.history import SeriesLine
 from tesserabench.collector.store.history_tables import HistoryPoint
-from tesserabench.collector.store.tables import Comparison, Run, Series
-from tesserabench.collector.store.words import RunState, TriggerKind
+from tesserabench.collector.store.tables import (
+    Comparison,
+    Regression,
+    RegressionEvent,
+    RegressionMember,
+    Run,
+    Series,
+)
+from tesserabench.collector.store.words import FindingKind, RunState, TriggerKind
 
 
 async def judged_runs(
@@ -23,6 +32,8 @@ async def judged_runs(
             Run.state == RunState.FINISHED.value,
             Run.drill.is_(False),
             Run.trigger != TriggerKind.CONFIRMATION.value,
+            # What identical code gives is no finding, whatever the policy.
+            Run.identical == "",
             ~Run.spec.has_key("duet"),
             Run.created_at >= since,
             Run.created_at <= until,
@@ -33,11 +44,6 @@ async def judged_runs(
     return (await session.scalars(statement.order_by(Run.id))).all()
 
 
-async def base_run_id(session: AsyncSession, run_id: int) -> int | None:
-    """The run that a run was compared with; none when there was none."""
-    return await session.scalar(select(Comparison.base_run_id).where(Comparison.run_id == run_id))
-
-
 async def again(session: AsyncSession, run_id: int) -> Sequence[Run]:
     """Runs that measured parts of a run again, oldest first."""
     statement = select(Run).where(
@@ -46,6 +52,47 @@ async def again(session: AsyncSession, run_id: int) -> Sequence[Run]:
         Run.state == RunState.FINISHED.value,
     )
     return (await session.scalars(statement.order_by(Run.id))).all()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingThen:
+    """A finding of a series as it was at some time."""
+
+    finding_id: int
+    series_id: int
+    line: str
+    state: str
+    shown: Mapping[str, Any]
+    """What it shows of the series: an entry of a comparison in JSON."""
+
+
+async def findings_then(
+    session: AsyncSession, series_ids: Collection[int], lines: Collection[str], *, at: datetime
+) -> list[FindingThen]:
+    """The findings (drills aside) of series on lines as they were just before a time, the newest of each last."""
+    states = (
+        select(RegressionEvent.state, RegressionEvent.at)
+        .where(RegressionEvent.regression_id == Regression.id, RegressionEvent.at < at)
+        .order_by(RegressionEvent.id.desc())
+        .limit(1)
+        .lateral()
+    )
+    statement = (
+        select(Regression.id, RegressionMember.series_id, Regression.branch, states.c.state, RegressionMember.evidence)
+        .join(Regression, Regression.id == RegressionMember.regression_id)
+        .join(states, true())
+        .where(
+            RegressionMember.series_id.in_(series_ids),
+            Regression.kind == FindingKind.REGRESSION.value,
+            Regression.branch.in_(lines),
+            Regression.drill.is_(False),
+        )
+        .order_by(states.c.at, Regression.id)
+    )
+    return [
+        FindingThen(finding_id=row[0], series_id=row[1], line=row[2], state=row[3], shown=row[4])
+        for row in await session.execute(statement)
+    ]
 
 
 async def histories(

@@ -368,6 +368,8 @@ class Comparison(Table):
     base_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
     content: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = _now()
+    # What the verdict rested on besides what was measured, as `core.grounds` writes it.
+    grounds: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
 
 
 class Regression(Table):
@@ -417,6 +419,8 @@ class Regression(Table):
     good_runs: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     # What a person says of the detector: it was right, or it was not.
     feedback: Mapped[bool | None]
+    # That follows from an answer; nobody said it in so many words.
+    feedback_implied: Mapped[bool] = mapped_column(server_default=text("false"))
     # When a person first did something about it.
     triaged_at: Mapped[datetime | None]
     # Which alert it fires, when that is not its severity's: a severity, or `none`.

@@ -37,6 +37,7 @@ def _columns() -> None:
         sa.Column("duplicate_of", sa.BigInteger()),
         sa.Column("good_runs", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("feedback", sa.Boolean()),
+        sa.Column("feedback_implied", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("triaged_at", sa.DateTime(timezone=True)),
     )
     for column in columns:

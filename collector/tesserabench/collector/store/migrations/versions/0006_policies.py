@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0006"
 down_revision = "0005"
@@ -10,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table, and let a finding say which alert it fires."""
+    """Create the table; let a finding say which alert it fires, and a comparison what it rested on."""
     op.create_table(
         "policy_revision",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -26,3 +27,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "revision", name="uq_policy_revision_project_id_revision"),
     )
     op.add_column("regression", sa.Column("alert", sa.Text(), server_default="", nullable=False))
+    op.add_column(
+        "comparison",
+        sa.Column("grounds", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
+    )

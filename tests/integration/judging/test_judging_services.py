@@ -261,7 +261,7 @@ async def test_ignoring_needs_a_reason(laboratory: Laboratory, stubs: Stubs) -> 
         stubs.regressions.IgnoreRegression(request),
         grpc.StatusCode.INVALID_ARGUMENT,
         Reason.INVALID_FIELD,
-        "comment: ' ': say why",
+        "comment: '': say why",
     )
 
 

@@ -71,6 +71,8 @@ def history_command(context: CommandContext, benchmark: str, **values: Any) -> N
     The table formats show a chart, the changes and the newest runs; json, yaml and csv have every run.
     """
     typed = Texts(values=values)
+    if not benchmark.strip():
+        raise UsageProblem("BENCHMARK is empty; name a benchmark or a case: softmax, gemm/square, 'gemm/square[n=512]'")
     branches = typed.many("branches") or ("",)
     if len(branches) > _MOST_BRANCHES:
         raise UsageProblem(f"--branch was given {len(branches)} times; {_MOST_BRANCHES} branches fit into one chart")

@@ -3,7 +3,7 @@
 from contextvars import ContextVar
 
 from tesserabench.collector.core.actors import Actor
-from tesserabench.collector.errors import PermissionDeniedError
+from tesserabench.collector.errors import NotFoundError, PermissionDeniedError
 from tesserabench.wire.reasons import Reason
 
 _actor: ContextVar[Actor] = ContextVar("tesserabench_actor")
@@ -48,4 +48,18 @@ def require_project(project: str) -> Actor:
             f"token {actor.name!r} is for project {actor.project!r}, not {project!r}; use a token for that project"
         )
         raise PermissionDeniedError(message, reason=Reason.ROLE_MISSING)
+    return actor
+
+
+def require_seen(project: str, missing: NotFoundError) -> Actor:
+    """The caller, if its scope covers this project.
+
+    For what is found by a number: whoever may not see it learns neither that it is there nor whose it is.
+
+    Raises:
+        NotFoundError: `missing`, which is what would be raised if it were not there.
+    """
+    actor = current_actor()
+    if not actor.may_use_project(project):
+        raise missing
     return actor

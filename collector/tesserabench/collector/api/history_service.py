@@ -1,7 +1,7 @@
 """HistoryService: what was measured over time, and where it changed."""
 
 from tesserabench.collector.api import pages
-from tesserabench.collector.api.actor import require_project
+from tesserabench.collector.api.actor import require_project, require_seen
 from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.enums import word
 from tesserabench.collector.api.history_translation import history_message, series_message
@@ -71,7 +71,7 @@ class HistoryService(history_service_pb2_grpc.HistoryServiceServicer):
         series_id = parse_series(request.name)
         async with self._database.transaction() as session:
             _, project = await series_history.find(session, series_id)
-            require_project(project.name)
+            require_seen(project.name, series_history.missing(series_id))
             history = await series_history.read(session, series_id, request.branch, window)
             points, more = pages.cut(history.points, size)
             token = pages.next_token(request, [points[-1][0].run_id]) if more else ""

@@ -1,8 +1,9 @@
 """HostService: the fleet and the suites that it can run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.attribution.siblings import standings
 from tesserabench.collector.api import pages
 from tesserabench.collector.api.actor import current_actor, require_project
@@ -17,7 +18,9 @@ from tesserabench.collector.core.selectors import mismatches, parse_conditions
 from tesserabench.collector.core.suites import KnownSuite
 from tesserabench.collector.errors import NotFoundError
 from tesserabench.collector.store import hosts as store
+from tesserabench.collector.store import regressions as finding_store
 from tesserabench.collector.store.database import Database
+from tesserabench.collector.store.tables import Regression
 from tesserabench.v1 import host_pb2, host_service_pb2, host_service_pb2_grpc, measurement_pb2
 from tesserabench.wire.names import AttemptName, host_name, parse_host, parse_suite, regression_name, suite_name
 from tesserabench.wire.reasons import Reason
@@ -64,7 +67,7 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         """One host."""
         async with self._database.transaction() as session:
             view = await hosts.view(session, parse_host(request.name), self._clock())
-            found = await siblings.known_slow(session, hosts.device_indices([view.host]))
+            found = await _seen(session, await siblings.known_slow(session, hosts.device_indices([view.host])))
         message = _message(view)
         message.findings.extend(
             host_pb2.HostFinding(name=regression_name(row.id), summary=row.summary) for row in found.values()
@@ -120,10 +123,13 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         request: host_service_pb2.CompareDevicesRequest,
         context: Context,  # noqa: ARG002
     ) -> host_service_pb2.CompareDevicesResponse:
-        """Devices against others of their model."""
+        """Devices against others of their model, by all that was measured, or what the caller's project measured."""
+        project = current_actor().project
         async with self._database.transaction() as session:
-            read = await siblings.read(session, self._clock(), model=request.model, suite=request.suite)
-            findings = await siblings.known_slow(session, {one.device for one in read.readings})
+            read = await siblings.read(
+                session, self._clock(), model=request.model, suite=request.suite, project=project
+            )
+            findings = await _seen(session, await siblings.known_slow(session, {one.device for one in read.readings}))
             known = await store.all_hosts(session)
         cordoned = {host.name for host in known if host.cordoned}
         indices = hosts.device_indices(known)
@@ -152,6 +158,15 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
     async def _suites(self) -> dict[str, KnownSuite]:
         async with self._database.transaction() as session:
             return suites.catalogue(await store.all_hosts(session))
+
+
+async def _seen(session: AsyncSession, found: Mapping[str, Regression]) -> dict[str, Regression]:
+    """Those of some findings, by device, that the caller may see."""
+    project = current_actor().project
+    if not project or not found:
+        return dict(found)
+    seen = await finding_store.may_see(session, [row.id for row in found.values()], project)
+    return {device: row for device, row in found.items() if row.id in seen}
 
 
 def _message(view: HostView) -> host_pb2.Host:

@@ -16,6 +16,7 @@ from tesserabench.collector.api.policy_translation import (
 )
 from tesserabench.collector.core import policies, policy_trials
 from tesserabench.collector.core.judging import Judging
+from tesserabench.collector.core.remarks import one_line
 from tesserabench.collector.errors import invalid_field
 from tesserabench.collector.store import policies as store
 from tesserabench.collector.store import projects
@@ -44,7 +45,7 @@ class PolicyService(policy_service_pb2_grpc.PolicyServiceServicer):
             project=project,
             text=request.text,
             source=request.source,
-            comment=request.comment,
+            comment=one_line(request.comment),
             expected_revision=request.expected_revision if request.HasField("expected_revision") else None,
             dry_run=request.dry_run,
         )

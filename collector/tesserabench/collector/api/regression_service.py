@@ -8,16 +8,25 @@ from tesserabench.collector.api import pages
 from tesserabench.collector.api.actor import current_actor, require_project
 from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.enums import word
-from tesserabench.collector.api.regression_translation import regression_message, whole_regression_message
+from tesserabench.collector.api.regression_translation import (
+    device_alone,
+    regression_message,
+    whole_regression_message,
+)
 from tesserabench.collector.api.score_translation import score_message
 from tesserabench.collector.api.translation import moment
 from tesserabench.collector.core import detector_score, regressions, triage
+from tesserabench.collector.core.actors import Actor
 from tesserabench.collector.core.regressions import Act
+from tesserabench.collector.core.remarks import one_line
+from tesserabench.collector.errors import PermissionDeniedError
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store.database import Database
+from tesserabench.collector.store.words import FindingKind
 from tesserabench.v1 import comparison_pb2, regression_service_pb2_grpc, run_pb2
 from tesserabench.v1 import regression_service_pb2 as pb
-from tesserabench.wire.names import parse_regression, parse_run
+from tesserabench.wire.names import parse_regression, parse_run, regression_name
+from tesserabench.wire.reasons import Reason
 
 _Change = Callable[[AsyncSession, int, Act], Awaitable[None]]
 """Does something to a finding, by its id, as somebody."""
@@ -44,7 +53,7 @@ class RegressionService(regression_service_pb2_grpc.RegressionServiceServicer):
             rows, more = pages.cut(await store.page(session, wanted, after=after, size=size + 1), size)
             counts = await store.member_counts(session, [row[0].id for row in rows])
         token = pages.next_token(request, [store.rank(rows[-1][0].severity), rows[-1][0].id]) if more else ""
-        messages = [regression_message(row, member_count=counts.get(row[0].id, 0)) for row in rows]
+        messages = [_seen(row, regression_message(row, member_count=counts.get(row[0].id, 0))) for row in rows]
         return pb.ListRegressionsResponse(regressions=messages, next_page_token=token)
 
     async def GetRegression(  # noqa: N802 - named by the contract
@@ -64,7 +73,7 @@ class RegressionService(regression_service_pb2_grpc.RegressionServiceServicer):
         """Somebody has seen it."""
 
         async def change(session: AsyncSession, number: int, act: Act) -> None:
-            await triage.acknowledge(session, number, owner=request.owner, act=act)
+            await triage.acknowledge(session, number, owner=one_line(request.owner), act=act)
 
         return await self._change(request.name, request.comment, change)
 
@@ -76,7 +85,7 @@ class RegressionService(regression_service_pb2_grpc.RegressionServiceServicer):
         """Somebody is to look after it."""
 
         async def change(session: AsyncSession, number: int, act: Act) -> None:
-            await triage.assign(session, number, owner=request.owner, act=act)
+            await triage.assign(session, number, owner=one_line(request.owner), act=act)
 
         return await self._change(request.name, request.comment, change)
 
@@ -170,16 +179,49 @@ class RegressionService(regression_service_pb2_grpc.RegressionServiceServicer):
         """Let the caller do something to a finding, if it is one that the caller may touch; gives it as it is then."""
         regression_id = parse_regression(name)
         async with self._database.transaction() as session:
-            actor = require_project((await regressions.get(session, regression_id))[3])
-            await change(session, regression_id, Act(actor=actor.name, comment=comment, now=self._clock()))
+            actor = _require_touched(await _find(session, regression_id))
+            await change(session, regression_id, Act(actor=actor.name, comment=one_line(comment), now=self._clock()))
             return await self._read(session, regression_id)
 
     async def _read(self, session: AsyncSession, regression_id: int) -> pb.Regression:
         await session.flush()
-        row = await regressions.get(session, regression_id)
-        require_project(row[3])
+        row = await _find(session, regression_id)
         events = await store.events(session, regression_id)
-        return whole_regression_message(row, events, await store.members(session, regression_id))
+        return _seen(row, whole_regression_message(row, events, await store.members(session, regression_id)))
+
+
+async def _find(session: AsyncSession, regression_id: int) -> store.RegressionRow:
+    """A finding that the caller may see: one of its project, or about a device that its project measured on.
+
+    Raises:
+        NotFoundError: there is none, or not for this caller, who learns no more than that.
+    """
+    row = await regressions.get(session, regression_id)
+    actor = current_actor()
+    if actor.may_use_project(row[3]) or await store.may_see(session, [regression_id], actor.project):
+        return row
+    raise regressions.missing(regression_id)
+
+
+def _require_touched(row: store.RegressionRow) -> Actor:
+    """The caller, if it may answer a finding that it may see.
+
+    Raises:
+        PermissionDeniedError: it is about a device, which is not one project's alone.
+    """
+    actor = current_actor()
+    if actor.project and row[0].kind == FindingKind.SLOW_DEVICE:
+        message = (
+            f"{regression_name(row[0].id)} is about a device that every project may use, and token {actor.name!r} is "
+            f"for project {actor.project!r}; ask whoever looks after the hosts, whose token is for all projects"
+        )
+        raise PermissionDeniedError(message, reason=Reason.ROLE_MISSING)
+    return actor
+
+
+def _seen(row: store.RegressionRow, message: pb.Regression) -> pb.Regression:
+    """A finding as the caller may see it: of one that another project's runs showed, what it says of the device."""
+    return message if current_actor().may_use_project(row[3]) else device_alone(message)
 
 
 def _wanted(request: pb.ListRegressionsRequest) -> store.RegressionFilter:

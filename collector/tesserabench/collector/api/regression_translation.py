@@ -78,6 +78,26 @@ def whole_regression_message(
     return message
 
 
+_OF_THE_DEVICE = (
+    "name",
+    "kind",
+    "subject",
+    "summary",
+    "state",
+    "severity",
+    "cause",
+    "change",
+    "device_model",
+    "create_time",
+    "update_time",
+)
+
+
+def device_alone(message: pb.Regression) -> pb.Regression:
+    """What a finding says of a device: without the project, series, runs and people that it came from."""
+    return pb.Regression(**{field.name: value for field, value in message.ListFields() if field.name in _OF_THE_DEVICE})
+
+
 def _event(event: RegressionEvent) -> pb.RegressionEvent:
     return pb.RegressionEvent(
         time=timestamp(event.at),

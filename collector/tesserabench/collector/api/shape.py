@@ -58,7 +58,7 @@ _LABELS = Rule(
     remedy="keys are words of A-Z a-z 0-9 _ . / -",
 )
 _REQUEST_ID = Rule(longest=128)
-_COMMENT = Rule(longest=4000)
+_COMMENT = Rule(longest=1000)
 _OWNER = Rule(longest=128)
 _REFERENCE = Rule(required=True, longest=300)
 _PROCESS = Rule(

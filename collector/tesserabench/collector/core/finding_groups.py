@@ -216,6 +216,7 @@ async def _join(session: AsyncSession, matter: Matter, row: Regression, other: R
     other.duplicate_of = row.id
     comment = f"the same cause as {regression_name(row.id)}, which has {series.case_id} now"
     step(session, other, Event.DUPLICATE, Act(actor=DETECTOR, comment=comment, now=matter.now))
+    regressions.hand_over_mark(row, other)
     other.cause, other.attribution = row.cause, dict(row.attribution)
     await session.flush()
 

@@ -4,7 +4,7 @@ What should happen is decided by the pure functions of `finding_life`; here it i
 What people do stands in `triage`, what comparisons mean in `findings`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from tesserabench.collector.core.finding_life import (
 )
 from tesserabench.collector.errors import NotFoundError
 from tesserabench.collector.store import regressions as store
+from tesserabench.collector.store.regressions import TOUCHES
 from tesserabench.collector.store.tables import Regression, RegressionEvent
 from tesserabench.collector.store.words import (
     OPEN_REGRESSION_STATES,
@@ -96,6 +97,14 @@ def returned(session: AsyncSession, regression: Regression, act: Act) -> None:
         step(session, regression, Event.VERIFIED, Act(actor=DETECTOR, comment="the fix holds", now=act.now))
 
 
+def hand_over_mark(original: Regression, duplicate: Regression) -> None:
+    """Let a finding keep what somebody said of the detector about one that turns out to repeat it."""
+    said = duplicate.feedback is not None and not duplicate.feedback_implied
+    if said and (original.feedback is None or original.feedback_implied):
+        original.feedback, original.feedback_by = duplicate.feedback, duplicate.feedback_by
+        original.feedback_implied = False
+
+
 async def get(session: AsyncSession, regression_id: int, *, lock: bool = False) -> store.RegressionRow:
     """A finding with its series, first run (as far as it has them) and project's name.
 
@@ -104,9 +113,14 @@ async def get(session: AsyncSession, regression_id: int, *, lock: bool = False) 
     """
     found = await store.find(session, regression_id, lock=lock)
     if found is None:
-        message = f"{regression_name(regression_id)} does not exist; list the regressions to find its name"
-        raise NotFoundError(message, reason=Reason.REGRESSION_NOT_FOUND)
+        raise missing(regression_id)
     return found
+
+
+def missing(regression_id: int) -> NotFoundError:
+    """The error for a finding that is not there."""
+    message = f"{regression_name(regression_id)} does not exist; list the regressions to find its name"
+    return NotFoundError(message, reason=Reason.REGRESSION_NOT_FOUND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +151,8 @@ class NewFinding:
     cause: CauseWord = CauseWord.UNKNOWN
     attribution: Mapping[str, Any] = field(default_factory=dict)
     """Evidence as JSON: see `attributions.attribution_json` for the fields that people are shown."""
+    touches: Collection[int] = ()
+    """Ids of the projects that measured on it: their people see it, too."""
     owner: str = ""
     run_id: int | None = None
     policy: str = ""
@@ -214,7 +230,8 @@ async def _create(session: AsyncSession, new: NewFinding, now: datetime) -> Regr
 
 def _show(row: Regression, new: NewFinding, *, keep_severity: bool = False) -> None:
     """Let a row tell what is known now; without `updated_at`, which tells of steps."""
-    row.summary, row.change, row.attribution = new.summary, new.change, dict(new.attribution)
+    touches = {TOUCHES: sorted(new.touches)} if new.touches else {}
+    row.summary, row.change, row.attribution = new.summary, new.change, {**new.attribution, **touches}
     row.cause, row.suite, row.device_key = new.cause.value, new.suite, new.device_key
     if not keep_severity:
         row.severity = new.severity.value

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.errors import NotFoundError
-from tesserabench.collector.store import history as watch_store
 from tesserabench.collector.store import history_pages as store
+from tesserabench.collector.store import history_watches as watch_store
 from tesserabench.collector.store.history_pages import PointRow, Window
 from tesserabench.collector.store.history_tables import ChangePoint, FrozenReference, SeriesWatch
 from tesserabench.collector.store.tables import Baseline, Project, Series
@@ -43,9 +43,14 @@ async def find(session: AsyncSession, series_id: int) -> tuple[Series, Project]:
     """
     found = await store.find(session, series_id)
     if found is None:
-        message = f"{series_name(series_id)} does not exist; `tbctl history BENCHMARK` finds series by benchmark"
-        raise NotFoundError(message, reason=Reason.SERIES_NOT_FOUND)
+        raise missing(series_id)
     return found[0], found[1]
+
+
+def missing(series_id: int) -> NotFoundError:
+    """The error for a series that is not there."""
+    message = f"{series_name(series_id)} does not exist; `tbctl history BENCHMARK` finds series by benchmark"
+    return NotFoundError(message, reason=Reason.SERIES_NOT_FOUND)
 
 
 async def read(session: AsyncSession, series_id: int, branch: str, window: Window) -> History:

@@ -22,6 +22,7 @@ from tesserabench.collector.core.actors import COLLECTOR
 from tesserabench.collector.core.regressions import NewFinding, Subject
 from tesserabench.collector.store import device_findings as finding_store
 from tesserabench.collector.store import hosts as host_store
+from tesserabench.collector.store import projects as project_store
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store import tracks as store
 from tesserabench.collector.store.tables import Project, Regression, Series
@@ -54,8 +55,8 @@ class Readings:
     """What siblings are compared by."""
 
     readings: tuple[Reading, ...] = ()
-    projects: Mapping[str, int] = field(default_factory=dict)
-    """By device: id of the project that measured most there."""
+    projects: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """By device: ids of the projects that measured there, those that measured most first."""
     cordons: Mapping[str, Cordon] = field(default_factory=dict)
     """By device: when a policy has it taken out of use, the strictest of its series."""
     runs: frozenset[int] = frozenset()
@@ -102,7 +103,9 @@ async def recent_runs(session: AsyncSession, now: datetime) -> frozenset[int]:
     return frozenset(await store.recent_run_ids(session, since=now - WINDOW, most=_MOST_RUNS))
 
 
-async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: str = "") -> Readings:
+async def read(
+    session: AsyncSession, now: datetime, *, model: str = "", suite: str = "", project: str = ""
+) -> Readings:
     """What every device gave of late for series that several devices can be compared by.
 
     Args:
@@ -110,7 +113,11 @@ async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: 
         now: The time.
         model: Only devices of this model; empty for all.
         suite: Only series of this suite; empty for all.
+        project: Only series of this project; empty for all.
     """
+    only = await project_store.find(session, project) if project else None
+    if project and only is None:
+        return Readings()
     runs = await recent_runs(session, now)
     visits = {(one.run_id, one.device): one for one in await store.visits(session, runs)}
     points = await store.points(session, runs=runs)
@@ -121,6 +128,8 @@ async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: 
     for point in points:
         row, visit = series[point.series_id], visits.get((point.run_id, point.device))
         if visit is None or row.better not in set(Better) or (suite and row.suite != suite):
+            continue
+        if only is not None and row.project_id != only.id:
             continue
         # The CPUs of hosts have series of their own, though they are siblings when the model is the same.
         own = str(visit.facts.get("cpu.model", "cpu")) if visit.kind == "cpu" else row.device_key
@@ -144,7 +153,7 @@ async def read(session: AsyncSession, now: datetime, *, model: str = "", suite: 
         )
     return Readings(
         readings=tuple(readings),
-        projects={device: counts.most_common(1)[0][0] for device, counts in projects.items()},
+        projects={device: [number for number, _ in counts.most_common()] for device, counts in projects.items()},
         cordons=await _cordons(session, series, devices_of),
         runs=runs,
     )
@@ -203,10 +212,11 @@ async def apply(
     for device, rows in sorted(by_device.items()):
         slow = [one for one in rows if one.standing is Standing.SLOW]
         row = known.get(subject_of(device))
-        project_id = row.project_id if row is not None else read.projects[device]
+        project_id = row.project_id if row is not None else read.projects[device][0]
         if slow:
             worst = max(slow, key=lambda one: one.deviation)
-            finding = await regressions.open_finding(session, _finding(worst, slow, project_id, policy), now=now)
+            new = replace(_finding(worst, slow, project_id, policy), touches=read.projects[device])
+            finding = await regressions.open_finding(session, new, now=now)
             opened.append(device)
             if await _cordon(session, worst, read.cordons.get(device), finding):
                 cordoned.append(worst.host)

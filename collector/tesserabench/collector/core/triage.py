@@ -1,6 +1,7 @@
 """What people do about findings. Each leaves an event with its actor, and an audit row."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,13 +24,18 @@ RESOLUTIONS: Mapping[str, Event] = {
 }
 """What a finding can be resolved as."""
 
-_IMPLIED_FEEDBACK: Mapping[Event, bool] = {
+_IMPLIED_FEEDBACK: Mapping[Event, bool | None] = {
     Event.FIXED: True,
     Event.WONT_FIX: True,
     Event.ACCEPTED: True,
     Event.FALSE_POSITIVE: False,
+    Event.INFRASTRUCTURE: None,
+    Event.DUPLICATE: None,
+    Event.IGNORED: None,
+    Event.REOPENED: None,
 }
-"""What an answer says of the detector. A machine at fault says nothing: whether the cause was named counts there."""
+"""What an answer says of the detector, in place of what an answer before it said; what somebody said in so many words
+stays. A machine at fault says nothing: whether the cause was named counts there."""
 
 _IN_SHORT: Mapping[Event, str] = {
     Event.ACKNOWLEDGED: "tbctl regression ack",
@@ -66,7 +72,7 @@ async def assign(session: AsyncSession, regression_id: int, *, owner: str, act: 
     regression = await _ready(session, regression_id, Event.ASSIGNED)
     regression.owner = owner.strip()
     comment = f"to {regression.owner}" + (f": {act.comment}" if act.comment else "")
-    await _take(session, regression, Event.ASSIGNED, Act(actor=act.actor, comment=comment, now=act.now))
+    await _take(session, regression, Event.ASSIGNED, replace(act, comment=comment))
 
 
 async def ignore(session: AsyncSession, regression_id: int, *, until: datetime | None = None, act: Act) -> None:
@@ -83,7 +89,7 @@ async def ignore(session: AsyncSession, regression_id: int, *, until: datetime |
         raise invalid_field("until", until.isoformat(), "give a time that is still to come, or leave it out for good")
     regression = await _ready(session, regression_id, Event.IGNORED)
     ends = f" (until {until:%Y-%m-%d %H:%M} UTC)" if until is not None else ""
-    await _take(session, regression, Event.IGNORED, Act(actor=act.actor, comment=act.comment + ends, now=act.now))
+    await _take(session, regression, Event.IGNORED, replace(act, comment=act.comment + ends))
     regression.ignored_until = until
 
 
@@ -103,24 +109,32 @@ async def resolve(
     if (event is Event.DUPLICATE) != (duplicate_of is not None):
         shown = regression_name(duplicate_of) if duplicate_of is not None else ""
         raise invalid_field("duplicate_of", shown, "name the other finding for a duplicate, and for nothing else")
+    if duplicate_of is not None:
+        await _lock_project_of(session, regression_id)
     regression = await _ready(session, regression_id, event)
     if duplicate_of is not None:
-        regression.duplicate_of = await _original(session, regression, duplicate_of)
+        original = await _original(session, regression, duplicate_of)
+        regression.duplicate_of = original.id
+        regressions.hand_over_mark(original, regression)
         told = f"of {regression_name(duplicate_of)}" + (f": {act.comment}" if act.comment else "")
-        act = Act(actor=act.actor, comment=told, now=act.now)
+        act = replace(act, comment=told)
     await _take(session, regression, event, act)
 
 
-async def _original(session: AsyncSession, regression: Regression, other_id: int) -> int:
+async def _original(session: AsyncSession, regression: Regression, other_id: int) -> Regression:
     name = regression_name(other_id)
     if other_id == regression.id:
         raise invalid_field("duplicate_of", name, "is this finding itself; name another one")
-    other = (await regressions.get(session, other_id))[0]
-    if other.project_id != regression.project_id:
-        raise invalid_field("duplicate_of", name, "belongs to another project; name one of the same")
+    found = await store.find(session, other_id, lock=True)
+    if found is None or found[0].project_id != regression.project_id:
+        # Whose it is otherwise is not for everybody to know.
+        raise invalid_field(
+            "duplicate_of", name, "is no finding of this project; list the regressions to find its name"
+        )
+    other = found[0]
     if other.duplicate_of is not None and other.state == RegressionState.DUPLICATE:
         raise invalid_field("duplicate_of", name, f"is itself a duplicate; name {regression_name(other.duplicate_of)}")
-    return other.id
+    return other
 
 
 async def accept(session: AsyncSession, regression_id: int, *, act: Act) -> None:
@@ -155,9 +169,7 @@ async def reopen(session: AsyncSession, regression_id: int, *, act: Act) -> None
         NotFoundError: there is no such finding.
         FailedPreconditionError: it is open, or another one of the same series or subject is.
     """
-    row = (await regressions.get(session, regression_id))[0]
-    # Before the finding itself, as whoever judges does.
-    await store.lock_project(session, row.project_id)
+    await _lock_project_of(session, regression_id)
     regression = await _ready(session, regression_id, Event.REOPENED)
     other = await store.blocking(session, regression)
     if other is not None:
@@ -188,16 +200,30 @@ async def feedback(session: AsyncSession, regression_id: int, *, right: bool, ac
         NotFoundError: there is no such finding.
     """
     regression = (await regressions.get(session, regression_id, lock=True))[0]
-    _judge_detector(regression, right=right, act=act)
-    said = "the detector was right" if right else "the detector was wrong"
-    told = said + (f": {act.comment}" if act.comment else "")
-    note(session, regression, Act(actor=act.actor, comment=told, now=act.now))
+    regression.feedback, regression.feedback_by, regression.feedback_implied = right, act.actor, False
+    regression.triaged_at = regression.triaged_at or act.now
+    told = _mark(right) + (f": {act.comment}" if act.comment else "")
+    note(session, regression, replace(act, comment=told))
     await _audit(session, regression, "feedback", act)
 
 
-def _judge_detector(regression: Regression, *, right: bool, act: Act) -> None:
-    regression.feedback, regression.feedback_by = right, act.actor
-    regression.triaged_at = regression.triaged_at or act.now
+def _mark(right: bool) -> str:  # noqa: FBT001 - private
+    return "the detector was right" if right else "the detector was wrong"
+
+
+def _imply(session: AsyncSession, regression: Regression, right: bool | None, act: Act) -> None:  # noqa: FBT001 - private
+    """Let an answer mark the detector, unless somebody has said in so many words what it was."""
+    if regression.feedback is None or regression.feedback_implied:
+        by = act.actor if right is not None else ""
+        regression.feedback, regression.feedback_by, regression.feedback_implied = right, by, right is not None
+    elif right is not None and right is not regression.feedback:
+        stays = f"{_mark(regression.feedback)}, as {regression.feedback_by} said"
+        note(session, regression, replace(act, comment=f"{stays}; tbctl regression feedback changes that"))
+
+
+async def _lock_project_of(session: AsyncSession, regression_id: int) -> None:
+    """Take the lock of a finding's project: before the finding itself, as whoever judges does."""
+    await store.lock_project(session, (await regressions.get(session, regression_id))[0].project_id)
 
 
 async def _ready(session: AsyncSession, regression_id: int, event: Event) -> Regression:
@@ -216,7 +242,7 @@ async def _ready(session: AsyncSession, regression_id: int, event: Event) -> Reg
 async def _take(session: AsyncSession, regression: Regression, event: Event, act: Act) -> None:
     step(session, regression, event, act)
     if event in _IMPLIED_FEEDBACK:
-        _judge_detector(regression, right=_IMPLIED_FEEDBACK[event], act=act)
+        _imply(session, regression, _IMPLIED_FEEDBACK[event], act)
     regression.triaged_at = regression.triaged_at or act.now
     await _audit(session, regression, event, act)
 

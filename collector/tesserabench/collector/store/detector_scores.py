@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, func, literal, select
+from sqlalchemy import ColumnElement, Row, case, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.tables import Project, Regression, RegressionEvent
 from tesserabench.collector.store.words import RegressionState
+
+_FEEDBACK = case((Regression.state == RegressionState.DUPLICATE.value, None), else_=Regression.feedback)
+"""What was said of a finding; of one cause only once, so that nothing counts of what repeats another."""
 
 
 async def outcomes(
     session: AsyncSession, project: str, *, since: datetime
 ) -> Sequence[Row[str, str, str, str, bool | None, int]]:
     """Policy, class of hosts, kind, state, feedback and number of findings that were once confirmed."""
-    what = (Regression.policy, Regression.device_key, Regression.kind, Regression.state, Regression.feedback)
+    what = (Regression.policy, Regression.device_key, Regression.kind, Regression.state, _FEEDBACK)
     statement = select(*what, func.count()).where(*_counted(project, since)).group_by(*what)
     return (await session.execute(statement)).all()
 
@@ -31,7 +34,7 @@ async def times_to_triage(
 
 async def feedback(session: AsyncSession, *, since: datetime) -> Sequence[Row[str, str, str, bool | None, int]]:
     """Project, class of hosts, kind, feedback and number of findings that were once confirmed."""
-    what = (Project.name, Regression.device_key, Regression.kind, Regression.feedback)
+    what = (Project.name, Regression.device_key, Regression.kind, _FEEDBACK)
     statement = select(*what, func.count()).join(Project, Project.id == Regression.project_id)
     return (await session.execute(statement.where(*_counted("", since)).group_by(*what))).all()
 

@@ -1,11 +1,11 @@
 """Regressions and their histories."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, func, literal, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, and_, case, func, literal, not_, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from tesserabench.collector.store.tables import Project, Regression, RegressionEvent, RegressionMember, Run, Series
@@ -13,6 +13,9 @@ from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, FindingKi
 
 _OPEN = [state.value for state in OPEN_REGRESSION_STATES]
 _severity_rank = case({severity.value: rank for rank, severity in enumerate(Severity)}, value=Regression.severity)
+
+TOUCHES = "touches"
+"""In the attribution of a finding about a device: ids of the projects that measured on it."""
 
 RegressionRow = Row[Regression, Series | None, Run | None, str]
 """A finding with its series and the run that it was first seen in, as far as it has them, and its project's name."""
@@ -23,6 +26,7 @@ class RegressionFilter:
     """Which regressions; what is empty does not filter."""
 
     project: str = ""
+    """Its findings, and those about devices that it measured on."""
     states: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
@@ -78,7 +82,7 @@ def _rows() -> Any:
 def _conditions(wanted: RegressionFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [Regression.state.in_(wanted.states or _OPEN)]
     if wanted.project:
-        conditions.append(Project.name == wanted.project)
+        conditions.append(or_(Project.name == wanted.project, touches(wanted.project)))
     if wanted.min_severity:
         conditions.append(_severity_rank > rank(wanted.min_severity) - 1)
     if wanted.suite:
@@ -94,6 +98,22 @@ def _conditions(wanted: RegressionFilter) -> list[ColumnElement[bool]]:
             or_(Regression.run_id == wanted.run_id, Regression.confirming_run_id == wanted.run_id, touched.exists())
         )
     return conditions
+
+
+def touches(project: str) -> ColumnElement[bool]:
+    """The condition under which a finding is about a device that a project measured on."""
+    number = select(Project.id).where(Project.name == project).scalar_subquery()
+    return and_(
+        Regression.kind == FindingKind.SLOW_DEVICE.value,
+        func.coalesce(Regression.attribution[TOUCHES], text("'[]'::jsonb")).contains(func.to_jsonb(number)),
+    )
+
+
+async def may_see(session: AsyncSession, regression_ids: Collection[int], project: str) -> set[int]:
+    """Which of some findings are a project's, or about a device that it measured on."""
+    statement = select(Regression.id).join(Project, Project.id == Regression.project_id)
+    seen = or_(Project.name == project, touches(project))
+    return set(await session.scalars(statement.where(Regression.id.in_(regression_ids), seen)))
 
 
 def _exact(wanted: RegressionFilter) -> list[ColumnElement[bool]]:

@@ -27,18 +27,18 @@ import psutil
 import psycopg
 from support.figures import Figure, out_folder, report
 from tesserabench.collector.core import reanalysis, series_watch
-from tesserabench.collector.core.series_watch import News, Watching
-from tesserabench.collector.store import history as store
+from tesserabench.collector.core.series_blocks import News
+from tesserabench.collector.core.watching import Watching
 from tesserabench.collector.store import migrate
 from tesserabench.collector.store.database import Database
-from tesserabench.collector.store.history import Point, RunPoint
+from tesserabench.collector.store.history import NewPoint, RunPoint
 from tesserabench.collector.store.server import PgProvider
 from tesserabench.collector.work.analysis_pool import AnalysisPool
 
 SERIES = int(os.environ.get("BENCH_SERIES", "20000"))
 POINTS = 60
 ROUNDS = 3
-PER_RUN = 2000
+PER_TRANSACTION = 8000
 PROCESSES = 2
 STEPPED_SHARE = 0.1
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -93,32 +93,26 @@ async def _figures(watching: Watching, levels: Sequence[float]) -> list[Figure]:
 
 
 async def _one_more(watching: Watching, levels: Sequence[float], number: int) -> None:
-    """Give every series the point of one more run, a run and a commit for every `PER_RUN` of them."""
+    """Give every series the point of one more run, a transaction for every `PER_TRANSACTION` of them."""
     rng = np.random.default_rng(number)
     run_id = POINTS + 1 + number
     noise = rng.normal(0.0, 0.005, SERIES)
-    for first in range(0, SERIES, PER_RUN):
+    at = START + timedelta(days=run_id)
+    for first in range(0, SERIES, PER_TRANSACTION):
+        news = News()
+        for place in range(first, min(first + PER_TRANSACTION, SERIES)):
+            point = RunPoint(
+                series_id=place + 1,
+                value=_moved(levels[place], place) * float(np.exp(noise[place])),
+                launches=5,
+                spread=0.004,
+                hosts=("node-1",),
+                comparability="class-a",
+                fingerprint="print-a",
+            )
+            news.points[place + 1, ""] = [NewPoint(run_id, at, "", flagged=False, point=point)]
         async with watching.database.transaction() as session:
-            run, _ = (await store.runs(session, [run_id]))[run_id]
-            points = [
-                RunPoint(
-                    series_id=place + 1,
-                    value=_moved(levels[place], place) * float(np.exp(noise[place])),
-                    launches=5,
-                    spread=0.004,
-                    hosts=("node-1",),
-                    comparability="class-a",
-                    fingerprint="print-a",
-                )
-                for place in range(first, min(first + PER_RUN, SERIES))
-            ]
-            changed = await store.put_points(session, run, "", points, ())
-            news = {
-                (point.series_id, ""): [Point(run_id, run.created_at, point.value, point.hosts)]
-                for point in points
-                if point.series_id in changed
-            }
-            await series_watch.look_again(watching, session, News(points=news))
+            await series_watch.look_again(watching, session, news)
 
 
 def _processor_seconds() -> float:

@@ -8,10 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from support import laboratory as lab
 from support.laboratory import Conditions, Laboratory, at_once
 from tesserabench.collector.core import endings, series_watch
-from tesserabench.collector.core.series_watch import Watching
 from tesserabench.collector.core.spec import RunSpec
-from tesserabench.collector.store import history as history_store
-from tesserabench.collector.store import projects
+from tesserabench.collector.core.watching import Watching
+from tesserabench.collector.store import history_due, projects
 from tesserabench.collector.store.history_tables import ChangePoint, HistoryPoint, SeriesWatch
 from tesserabench.collector.store.tables import Attempt, Run, Series
 
@@ -49,7 +48,7 @@ async def measure(
             laboratory.clock.advance(60)
             await _measured(session, laboratory, run, host_id, Given(host=host, level=level, series=series))
             run.ended_at = laboratory.clock.now
-            await history_store.enqueue(session, run.id)
+            await history_due.enqueue(session, run.id)
             ids.append(run.id)
     return ids
 

@@ -28,8 +28,8 @@ from tesserabench.collector.core.ingest import Ingest
 from tesserabench.collector.core.judging import Judging
 from tesserabench.collector.core.looks import Patience as LookPatience
 from tesserabench.collector.core.pace import Pacer
-from tesserabench.collector.core.series_watch import Watching
 from tesserabench.collector.core.wakeups import Wakeups
+from tesserabench.collector.core.watching import Watching
 from tesserabench.collector.settings import Settings
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.partitions import ensure_partitions
@@ -44,6 +44,7 @@ from tesserabench.collector.work.leases import LeaseKeeper
 from tesserabench.collector.work.rounds import repeat
 from tesserabench.collector.work.schedules import Scheduler
 from tesserabench.collector.work.siblings import SiblingCheck
+from tesserabench.collector.work.woken import Rhythm
 from tesserabench.v1 import (
     agent_service_pb2_grpc,
     baseline_service_pb2_grpc,
@@ -203,7 +204,7 @@ def jobs(of: Parts) -> dict[str, Work]:
         "ingest": of.ingest.run(),
         "detector": Detector(of.judging, DetectorPace(check_seconds=settings.detection.check_seconds)).run(),
         "missing data": repeat("missing data", _MISSING_CHECK_SECONDS, _missing_step(of)),
-        "historian": Historian(of.watching, check_seconds=settings.detection.check_seconds).run(),
+        "historian": Historian(of.watching, Rhythm(check_seconds=settings.detection.check_seconds)).run(),
         "pulse": of.pulse.run(),
         "watchdog": systemd.watchdog(),
         "leases": repeat("leases", settings.fleet.check_seconds, keeper.step),

@@ -10,7 +10,7 @@ from tesserabench.analysis.policy import Policy
 from tesserabench.collector.core import reanalysis
 from tesserabench.collector.core.judging import Offload
 from tesserabench.collector.core.reanalysis import Reanalysed
-from tesserabench.collector.core.series_watch import Watching
+from tesserabench.collector.core.watching import Watching
 from tesserabench.collector.settings import Settings
 from tesserabench.collector.store import migrate
 from tesserabench.collector.store.database import Database

@@ -14,10 +14,11 @@ from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import SeriesKey
 from tesserabench.collector.core import baselines, results, series_creep, series_levels, series_watch, series_writing
 from tesserabench.collector.core.baselines import Change
-from tesserabench.collector.core.series_detection import DRIFT, Detected, Mark
+from tesserabench.collector.core.series_detection import DRIFT, Detected, Findings, Mark, segments_json
 from tesserabench.collector.store import history as history_store
+from tesserabench.collector.store import history_watches
 from tesserabench.collector.store.history_tables import HistoryPoint
-from tesserabench.collector.store.tables import Project, Run, Series
+from tesserabench.collector.store.tables import Project, Run
 
 KEY = SeriesKey(case_id="gemm[n=512]", mode="cold", metric="time", device="Simulated 1")
 
@@ -66,7 +67,13 @@ async def test_results_that_were_called_worse_never_move_the_level(laboratory: L
 async def blind(function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Any:
     """Detection that sees no change: what is left for the comparison with a release."""
     found: list[Detected] = await at_once(function, *arguments, **keywords)
-    return [replace(item, marks=(), levels=item.levels[-1:]) for item in found]
+    return [_without_findings(item) for item in found]
+
+
+def _without_findings(item: Detected) -> Detected:
+    if item.findings is None:
+        return item
+    return item._replace(findings=None, segments=segments_json(item.findings.levels[-1:], {}))
 
 
 async def a_drift_is_found_just_there(laboratory: Laboratory, run_id: int) -> None:
@@ -77,9 +84,9 @@ async def a_drift_is_found_just_there(laboratory: Laboratory, run_id: int) -> No
         place = next(place for place, point in enumerate(points) if point.run_id == run_id)
         where = {"start": place, "end": len(points), "earliest": place, "latest": place}
         mark = Mark(kind=DRIFT, confirmed=True, shift=0.04, strength=1.0, **where)
-        series = await session.get_one(Series, row.series_id)
-        detected = Detected(tail=b"", points=len(points), levels=(), marks=(mark,), host_offsets=())
-        moved = series_writing.Moved(watch=row, series=series, policy=Policy(), detected=detected, points=points)
+        (locked,) = await history_watches.lock(session, [(row.series_id, "")])
+        found = Findings(levels=(), marks=(mark,))
+        moved = series_writing.Moved(watch=locked, policy=Policy(), findings=found, points=points)
         await series_writing.write_changes(session, [moved], laboratory.clock())
     assert len(await changes(laboratory)) == 1
 

@@ -8,9 +8,12 @@ from sqlalchemy import select
 from support.histories import CASE, changes, end, give, measure, points, take_in, watch, watching, wobbly
 from support.laboratory import Conditions, Laboratory, Request, drilled
 from tesserabench.collector.core import series_watch
-from tesserabench.collector.core.series_watch import TakingInError, Watching
+from tesserabench.collector.core.series_blocks import News
+from tesserabench.collector.core.series_watch import TakingInError
 from tesserabench.collector.core.spec import RunSpec
+from tesserabench.collector.core.watching import Watching
 from tesserabench.collector.store import history as store
+from tesserabench.collector.store import history_due as due_store
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.history_tables import ChangePoint, HistoryDue
 from tesserabench.collector.store.tables import Run
@@ -67,7 +70,7 @@ async def test_the_order_in_which_results_arrive_does_not_matter(laboratory: Lab
     kept = await watch(laboratory)
     # The same points, all at once.
     async with laboratory.database.transaction() as session:
-        news = series_watch.News(whole={(kept.series_id, "")})
+        news = News(whole={(kept.series_id, "")})
         await series_watch.look_again(watching(laboratory), session, news)
     again = await watch(laboratory)
     assert again.segments == kept.segments
@@ -79,7 +82,7 @@ async def test_taking_in_twice_changes_nothing(laboratory: Laboratory) -> None:
     await take_in(laboratory)
     before = (told(await changes(laboratory)), len(await points(laboratory)), (await watch(laboratory)).updated_at)
     async with laboratory.database.transaction() as session:
-        assert await store.enqueue_everything(session) == len(STEPPED)
+        assert await due_store.enqueue_everything(session) == len(STEPPED)
     laboratory.clock.advance(3600)
     await take_in(laboratory)
     assert await due(laboratory) == []
@@ -101,7 +104,7 @@ async def test_a_death_before_the_commit_loses_nothing_and_doubles_nothing(
 
     # The last step before the commit: points, watches and changes have been written in the transaction by then.
     with monkeypatch.context() as broken:
-        broken.setattr(store, "done", die)
+        broken.setattr(due_store, "done", die)
         with pytest.raises(TakingInError) as caught:
             await series_watch.take_in(watching(laboratory))
     assert list(caught.value.run_ids) == ids
@@ -136,7 +139,7 @@ async def test_a_run_that_cannot_be_taken_in_holds_up_no_other(
     assert (left.run_id, left.error) == (ids[2], "ValueError: this one")
     # Mended, and asked for again: it takes its place among the others.
     async with laboratory.database.transaction() as session:
-        await store.enqueue_everything(session)
+        await due_store.enqueue_everything(session)
     laboratory.clock.advance(60)
     await historian.check()
     assert [row.run_id for row in await points(laboratory)] == ids

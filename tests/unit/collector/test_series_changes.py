@@ -5,7 +5,16 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 from tesserabench.collector.core.series_changes import Written, kind_of, reconcile
-from tesserabench.collector.core.series_detection import DRIFT, STEP, TRANSIENT, Mark, Task, detect, smallest_change
+from tesserabench.collector.core.series_detection import (
+    DRIFT,
+    STEP,
+    TRANSIENT,
+    Detected,
+    Mark,
+    Task,
+    detect,
+    smallest_change,
+)
 from tesserabench.collector.core.series_levels import base_segment
 from tesserabench.collector.store.history_tables import ChangePoint, SeriesWatch
 from tesserabench.collector.store.history_words import LIVE_CHANGE_STATES, ChangeState
@@ -104,12 +113,16 @@ def test_the_whole_history_and_one_point_at_a_time_agree() -> None:
     smallest = smallest_change(0.02)
     assert smallest == 0.01
     (whole,) = detect([Task(None, tuple(values), hosts, smallest)])
+    assert isinstance(whole, Detected)
     tail = None
     for value, host in zip(values, hosts, strict=True):
         (found,) = detect([Task(tail, (value,), (host,), smallest)])
+        assert isinstance(found, Detected)
         tail = found.tail
-    assert (found.points, found.levels, found.marks) == (whole.points, whole.levels, whole.marks)
-    assert [(step.start, step.confirmed) for step in whole.marks] == [(30, True)]
+    assert isinstance(found, Detected)
+    assert (found.points, found.findings) == (whole.points, whole.findings)
+    assert whole.findings is not None
+    assert [(step.start, step.confirmed) for step in whole.findings.marks] == [(30, True)]
 
 
 def test_a_base_follows_what_is_better_or_accepted_and_nothing_else() -> None:

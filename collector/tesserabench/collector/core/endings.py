@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import metrics
-from tesserabench.collector.store import history as history_store
+from tesserabench.collector.store import history_due
 from tesserabench.collector.store import runs as store
 from tesserabench.collector.store.notices import after_commit, notify_run
 from tesserabench.collector.store.tables import Run
@@ -80,7 +80,7 @@ async def finish(session: AsyncSession, run: Run, now: datetime) -> None:
     run.judged_until = None
     run.revision_number += 1
     await session.flush()
-    await history_store.enqueue(session, run.id)
+    await history_due.enqueue(session, run.id)
     if run.schedule_id is not None and run.outcome == Outcome.OK:
         await store.schedule_succeeded(session, run.schedule_id, now)
     await notify_run(session, run.id)

@@ -5,19 +5,22 @@ is. Blocks are transactions of their own, so that it can be broken off and begun
 that goes on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import structlog
 from tesserabench.collector.core import series_watch
-from tesserabench.collector.core.series_watch import News, Watching
-from tesserabench.collector.store import history as store
-
-if TYPE_CHECKING:
-    from tesserabench.collector.store.history import SeriesLine
+from tesserabench.collector.core.series_blocks import News
+from tesserabench.collector.core.watching import Watching
+from tesserabench.collector.errors import CollectorError
+from tesserabench.collector.store import history_due as due_store
+from tesserabench.collector.store import history_watches as store
+from tesserabench.collector.store.history import SeriesLine
 
 _SERIES = 1600
 """Series of one transaction."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ async def read_again(watching: Watching, report: Report) -> Reanalysed:
         TakingInError: the results of a run cannot be taken in; those before it are.
     """
     async with watching.database.transaction() as session:
-        await store.enqueue_everything(session)
+        await due_store.enqueue_everything(session)
     done = Reanalysed()
     while taken := await series_watch.take_in(watching):
         done = Reanalysed(runs=done.runs + len(taken))
@@ -61,9 +64,23 @@ async def reanalyse(watching: Watching, report: Report, *, project: str = "") ->
     while True:
         async with watching.database.transaction() as session:
             keys = await store.keys_after(session, after, limit=_SERIES, project=project)
-            if not keys:
-                return done
-            changed = await series_watch.look_again(watching, session, News(whole=set(keys)))
+        if not keys:
+            return done
+        changed = await _look_again(watching, keys)
         after = keys[-1]
         done = Reanalysed(series=done.series + len(keys), changed=done.changed + changed)
         report(done)
+
+
+async def _look_again(watching: Watching, keys: Sequence[SeriesLine]) -> int:
+    """Series over which it breaks are told, and the others go on."""
+    news = News(whole=set(keys))
+    try:
+        async with watching.database.transaction() as session:
+            return await series_watch.look_again(watching, session, news)
+    except (CollectorError, ConnectionError):
+        raise
+    except Exception as error:  # noqa: BLE001 - it is found out which series it was, or raised again
+        _log.warning("series.breaking", series=len(keys), why=f"{type(error).__name__}: {error}")
+        async with watching.database.transaction() as session:
+            return await series_watch.look_again(watching, session, news, carefully=True)

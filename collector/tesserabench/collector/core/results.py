@@ -11,7 +11,7 @@ from tesserabench.analysis.results import Failure, ResultSet, SeriesKey, SeriesR
 from tesserabench.analysis.words import Better
 from tesserabench.collector.core import series_levels
 from tesserabench.collector.core.spec import RunSpec
-from tesserabench.collector.store import history as history_store
+from tesserabench.collector.store import history_watches
 from tesserabench.collector.store import results as store
 from tesserabench.collector.store.results import LaunchRow
 from tesserabench.collector.store.tables import CaseResult, Run, Series, Trial
@@ -162,7 +162,7 @@ async def history(
     better = {series_id: row.better for series_id, row in (await store.series(session, keys)).items()}
     line = "" if "" in branches else branches[0]
     found = await series_levels.run_noise_of(session, line, better, before=run.id)
-    watched = await history_store.watches(session, line, list(keys))
+    watched = await history_watches.watches(session, line, list(keys))
     hosts = await store.hosts_of(session, run.id)
     others = [series_id for series_id in keys if series_id not in watched]
     if others and hosts:

@@ -6,7 +6,7 @@ the steps that were seen on the way: those have findings of their own.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
 from typing import Any
@@ -14,15 +14,19 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
+from tesserabench.analysis.rules import Rule
 from tesserabench.collector.core.series_detection import DRIFT, fraction
+from tesserabench.collector.core.series_parts import in_parts
 from tesserabench.collector.core.series_writing import is_worse
 from tesserabench.collector.store import history as store
 from tesserabench.collector.store import history_changes as change_store
+from tesserabench.collector.store import history_watches as watch_store
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.history import Point, SeriesLine
 from tesserabench.collector.store.history_tables import ChangePoint, FrozenReference, SeriesWatch
+from tesserabench.collector.store.history_watches import WatchedSeries
 from tesserabench.collector.store.history_words import LIVE_CHANGE_STATES, ChangeState
-from tesserabench.collector.store.tables import Baseline, Series
+from tesserabench.collector.store.tables import Baseline
 
 _BESIDE = 10
 """Points that a level is read from."""
@@ -31,17 +35,22 @@ _STANDARD_ERRORS = 3.5
 _MEDIAN_VARIANCE = math.pi / 2
 """How much more a median varies than a mean."""
 _BATCH = 8
+_AT_ONCE = 256
+_POINTS_AT_ONCE = 50_000
 
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A series on a line, and what counts as a change in it."""
+    """A series on a line as it stands now, and what counts as a change in it."""
 
-    series: Series
+    series: WatchedSeries
     line: str
-    policy: Policy
+    rule: Rule
+    spread: float = 0.0
+    """Of its points, in logarithms."""
+    host_offsets: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,26 +78,36 @@ async def freeze_references(database: Database) -> int:
 
 async def _freeze(session: AsyncSession, baseline: Baseline) -> None:
     keys = await change_store.lines_of_run(session, baseline.run_id)
-    points, changes = await store.points_of(session, keys), await change_store.changes_of(session, keys)
-    rows: list[Mapping[str, Any]] = []
-    for line in sorted({line for _, line in keys}):
-        watches = await store.watches(session, line, [series_id for series_id, other in keys if other == line])
-        for series_id, watch in sorted(watches.items()):
-            key = (series_id, line)
+    counts = await store.counts(session, keys)
+    frozen = 0
+    for part in in_parts(keys, [counts[key] for key in keys], most_items=_AT_ONCE, most_points=_POINTS_AT_ONCE):
+        points, changes = await store.points_of(session, part), await change_store.changes_of(session, part)
+        rows: list[Mapping[str, Any]] = []
+        for key, watch in (await _watches(session, part)).items():
             level, count = level_at(points[key], changes[key], baseline.run_id, watch.host_offsets)
-            rows.append(
-                {
-                    "baseline_id": baseline.id,
-                    "series_id": series_id,
-                    "line": line,
-                    "run_id": baseline.run_id,
-                    "level": level,
-                    "spread": watch.noise_spread or 0.0,
-                    "points": count,
-                }
-            )
-    await change_store.freeze(session, [row for row in rows if math.isfinite(row["level"])])
-    _log.info("reference.frozen", baseline=baseline.name, run=baseline.run_id, series=len(rows))
+            if math.isfinite(level):
+                rows.append(
+                    {
+                        "baseline_id": baseline.id,
+                        "series_id": key[0],
+                        "line": key[1],
+                        "run_id": baseline.run_id,
+                        "level": level,
+                        "spread": watch.noise_spread or 0.0,
+                        "points": count,
+                    }
+                )
+        await change_store.freeze(session, rows)
+        frozen += len(rows)
+    _log.info("reference.frozen", baseline=baseline.name, run=baseline.run_id, series=frozen)
+
+
+async def _watches(session: AsyncSession, keys: Sequence[SeriesLine]) -> dict[SeriesLine, SeriesWatch]:
+    found: dict[SeriesLine, SeriesWatch] = {}
+    for line in sorted({line for _, line in keys}):
+        watches = await watch_store.watches(session, line, [series_id for series_id, other in keys if other == line])
+        found |= {(series_id, line): watch for series_id, watch in sorted(watches.items())}
+    return found
 
 
 def level_at(
@@ -115,14 +134,14 @@ async def look(session: AsyncSession, subjects: Sequence[Subject], now: datetime
     if not references:
         return 0
     points, changes = (
-        await store.points_of(session, list(references)),
+        await store.newest_points(session, list(references), _BESIDE),
         await change_store.changes_of(session, list(references)),
     )
     written = 0
     for key, frozen in references.items():
-        watch = (await store.watches(session, key[1], [key[0]]))[key[0]]
-        crept = _newest_crept(by_key[key], watch, frozen, points[key], changes[key])
-        written += _write(session, key, by_key[key], crept, changes[key], now)
+        policy = by_key[key].rule.policy_on(now.date())
+        crept = _newest_crept(by_key[key], policy, frozen, points[key], changes[key])
+        written += _write(session, by_key[key], policy, crept, changes[key], now)
     await session.flush()
     return written
 
@@ -137,36 +156,38 @@ class _Crept:
 
 def _newest_crept(
     subject: Subject,
-    watch: SeriesWatch,
+    policy: Policy,
     frozen: Sequence[tuple[FrozenReference, Baseline]],
     points: Sequence[Point],
     changes: Sequence[ChangePoint],
 ) -> _Crept | None:
     for reference, baseline in reversed(frozen):
-        at = _now(watch, [point for point in points if point.run_id > reference.run_id])
+        at = _now(subject, [point for point in points if point.run_id > reference.run_id])
         if at is None:
             continue
         seen = [change for change in changes if change.run_id > reference.run_id and change.state in LIVE_CHANGE_STATES]
         explained = sum(math.log1p(change.change) for change in seen if change.reference_id is None)
-        if has_crept(subject, reference.level, at, explained, reference_points=reference.points):
+        if has_crept(subject.series, policy, reference.level, at, explained, reference.points):
             return _Crept(reference, baseline, at.level - reference.level, at)
     return None
 
 
-def has_crept(subject: Subject, frozen: float, at: Now, explained: float, *, reference_points: int) -> bool:
+def has_crept(  # noqa: PLR0917 - one decision
+    series: WatchedSeries, policy: Policy, frozen: float, at: Now, explained: float, reference_points: int
+) -> bool:
     """Whether a series is worse than a frozen level by what matters, with steps that were seen left out."""
     shift = at.level - frozen - explained
-    limit = math.log1p(subject.policy.minimum_effect(primary=subject.series.primary))
+    limit = math.log1p(policy.minimum_effect(primary=series.primary))
     error = at.spread * math.sqrt(_MEDIAN_VARIANCE * (1 / at.points + 1 / max(reference_points, 1)))
-    worse = is_worse(subject.series.better, shift) and is_worse(subject.series.better, at.level - frozen)
+    worse = is_worse(series.better, shift) and is_worse(series.better, at.level - frozen)
     return worse and abs(shift) >= limit and abs(shift) > _STANDARD_ERRORS * error
 
 
-def _now(watch: SeriesWatch, later: Sequence[Point]) -> Now | None:
-    logs = _logs(later[-_BESIDE:], watch.host_offsets)
+def _now(subject: Subject, later: Sequence[Point]) -> Now | None:
+    logs = _logs(later[-_BESIDE:], subject.host_offsets)
     if len(logs) < _FEWEST:
         return None
-    return Now(level=median(logs), spread=watch.noise_spread or 0.0, points=len(logs), first=later[-len(logs)])
+    return Now(level=median(logs), spread=subject.spread, points=len(logs), first=later[-len(logs)])
 
 
 def _logs(points: Sequence[Point], offsets: Mapping[str, float]) -> list[float]:
@@ -175,8 +196,8 @@ def _logs(points: Sequence[Point], offsets: Mapping[str, float]) -> list[float]:
 
 def _write(  # noqa: PLR0917 - one row of a table with its surroundings
     session: AsyncSession,
-    key: SeriesLine,
     subject: Subject,
+    policy: Policy,
     crept: _Crept | None,
     changes: Sequence[ChangePoint],
     now: datetime,
@@ -190,11 +211,11 @@ def _write(  # noqa: PLR0917 - one row of a table with its surroundings
     if live or crept.now.first.run_id in taken:
         # One creep is one finding, however far it goes on.
         return 0
-    severity = subject.policy.severity(fraction(abs(crept.shift)), primary=subject.series.primary)
+    severity = policy.severity(fraction(abs(crept.shift)), primary=subject.series.primary)
     session.add(
         ChangePoint(
-            series_id=key[0],
-            line=key[1],
+            series_id=subject.series.id,
+            line=subject.line,
             run_id=crept.now.first.run_id,
             before_run_id=crept.reference.run_id,
             at=crept.now.first.at,
@@ -214,5 +235,5 @@ def _write(  # noqa: PLR0917 - one row of a table with its surroundings
             reference_id=crept.reference.id,
         )
     )
-    _log.info("change_point.crept", series=key[0], line=key[1], baseline=crept.baseline.name)
+    _log.info("change_point.crept", series=subject.series.id, line=subject.line, baseline=crept.baseline.name)
     return 1

@@ -3,9 +3,12 @@
 `detect` runs in a worker process of the collector or on a Dask cluster, and is the same function in both.
 """
 
+import json
 import math
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from tesserabench.analysis.changepoints import Kind, SeriesAnalysis, Settings, Status, Tail, extend_many
 
@@ -23,14 +26,21 @@ _AT_ONCE = 128
 _LARGEST_LOG = 700.0
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """Points of one series to add to what is known, or, without a tail, its whole history."""
 
     tail: bytes | None
     values: tuple[float, ...]
     hosts: tuple[str, ...]
     smallest_change: float
+    known: str = "[]"
+    """The marks that are written down (`marks_json`)."""
+    segments: str = "[]"
+    """The segments that are written down (`segments_json`)."""
+    first_run: int | None = None
+    """Of a whole history: the run of its first point."""
+    doubted: bool = False
+    """What is written down is not to be relied on: the same place may be that of another run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +79,33 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detected:
-    """What the detector says of one series after the last point."""
+class Findings:
+    """What has to be written down of a series in which something else was found than before."""
 
-    tail: bytes
-    points: int
     levels: tuple[Level, ...]
     """The last few; the newest last."""
     marks: tuple[Mark, ...]
-    host_offsets: tuple[tuple[str, float], ...]
+
+
+class Detected(NamedTuple):
+    """What the detector says of one series after the last point; the JSON is ready to be stored."""
+
+    tail: bytes
+    points: int
+    level: float | None
+    """Of the newest segment, as are the next two."""
+    spread: float | None
+    noise: str
+    host_offsets: dict[str, float]
+    segments: str
+    """JSON; empty when there are findings, whose runs have to be found first."""
+    findings: Findings | None = None
+
+
+class Broken(NamedTuple):
+    """A series over which the detector broke."""
+
+    error: str
 
 
 def smallest_change(minimum_effect: float) -> float:
@@ -90,28 +118,83 @@ def edition(smallest: float) -> str:
     return f"{EDITION}/{smallest:g}"
 
 
-def detect(tasks: Sequence[Task]) -> list[Detected]:
-    """Each series with its new points."""
+def detect(tasks: Sequence[Task]) -> list[Detected | Broken]:
+    """Each series with its new points; one that cannot be analysed takes no other with it."""
+    found: list[Detected | Broken] = []
+    for first in range(0, len(tasks), _AT_ONCE):
+        group = tasks[first : first + _AT_ONCE]
+        try:
+            found += _together(group)
+        except Exception:  # noqa: BLE001 - which of them it was is found out one by one, and told
+            found += [_alone(task) for task in group]
+    return found
+
+
+def _alone(task: Task) -> Detected | Broken:
+    try:
+        return _together([task])[0]
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told of this series
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return Broken(f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})")
+
+
+def _together(tasks: Sequence[Task]) -> list[Detected]:
     tails = [
         Tail.start(Settings(smallest_change=task.smallest_change)) if task.tail is None else Tail.load(task.tail)
         for task in tasks
     ]
-    found: list[Detected] = []
-    for first in range(0, len(tasks), _AT_ONCE):
-        group = tails[first : first + _AT_ONCE]
-        added = [(task.values, task.hosts) for task in tasks[first : first + _AT_ONCE]]
-        found += [_detected(tail, analysis) for tail, analysis in zip(group, extend_many(group, added), strict=True)]
-    return found
+    analyses = extend_many(tails, [(task.values, task.hosts) for task in tasks])
+    return [_detected(*each) for each in zip(tasks, tails, analyses, strict=True)]
 
 
-def _detected(tail: Tail, analysis: SeriesAnalysis) -> Detected:
+def _detected(task: Task, tail: Tail, analysis: SeriesAnalysis) -> Detected:
+    levels, marks = levels_of(analysis)[-_KEPT_SEGMENTS:], tuple(marks_of(analysis))
+    newest = levels[-1] if levels else None
+    moved = task.doubted or has_moved(task.known, marks)
     return Detected(
         tail=tail.dump(),
         points=analysis.points,
-        levels=levels_of(analysis)[-_KEPT_SEGMENTS:],
-        marks=tuple(marks_of(analysis)),
-        host_offsets=tuple(sorted(analysis.host_offsets.items())),
+        level=newest.level if newest else None,
+        spread=newest.spread if newest else None,
+        noise=newest.noise if newest else "",
+        host_offsets=dict(sorted(analysis.host_offsets.items())),
+        segments="" if moved else segments_json(levels, _runs_of(task)),
+        findings=Findings(levels=levels, marks=marks) if moved else None,
     )
+
+
+def _runs_of(task: Task) -> dict[int, int | None]:
+    """The first runs of the segments, by place, where they begin as before."""
+    if task.tail is None:
+        return {0: task.first_run}
+    return {segment["start"]: segment["run"] for segment in json.loads(task.segments)}
+
+
+def has_moved(known: str, marks: Sequence[Mark]) -> bool:
+    """Whether these are others than the marks that were written down."""
+    if known == "[]" and not marks:
+        return False
+    written = json.loads(known)
+    return len(written) != len(marks) or not all(
+        mark.same_as(before) for mark, before in zip(marks, written, strict=True)
+    )
+
+
+def marks_json(marks: Sequence[Mark]) -> str:
+    """What `has_moved` compares with."""
+    return json.dumps(
+        [{"kind": mark.kind, "start": mark.start, "confirmed": mark.confirmed, "shift": mark.shift} for mark in marks]
+    )
+
+
+def segments_json(levels: Sequence[Level], runs: Mapping[int, int | None]) -> str:
+    """Segments as they are kept, each with the first run in it, by its place."""
+    return json.dumps([{**_plain(level), "run": runs.get(level.start)} for level in levels])
+
+
+def _plain(level: Level) -> dict[str, Any]:
+    # `dataclasses.asdict` copies deeply, at ten times the cost.
+    return {name: getattr(level, name) for name in Level.__slots__}
 
 
 def levels_of(analysis: SeriesAnalysis) -> tuple[Level, ...]:

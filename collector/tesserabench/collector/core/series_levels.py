@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.history import MINIMUM_RUNS, RunNoise
 from tesserabench.analysis.words import Better
-from tesserabench.collector.store import history as store
 from tesserabench.collector.store import history_changes as change_store
+from tesserabench.collector.store import history_watches as store
 from tesserabench.collector.store.history_tables import ChangePoint, SeriesWatch
 from tesserabench.collector.store.history_words import ChangeState
 from tesserabench.collector.store.words import RegressionState

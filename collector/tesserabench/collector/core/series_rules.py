@@ -1,6 +1,6 @@
 """What a project's policy says about series, for those who watch them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
@@ -8,14 +8,18 @@ from tesserabench.analysis.rules import Rule, RuleSet
 from tesserabench.collector.core import policies
 from tesserabench.collector.core.series_detection import smallest_change
 from tesserabench.collector.store import policies as policy_store
+from tesserabench.collector.store.history_watches import WatchedSeries
 from tesserabench.collector.store.tables import Project, Series
+
+AnySeries = Series | WatchedSeries
+"""A row of the table, or what is read of it for the watch."""
 
 
 async def rules_of(
-    session: AsyncSession, series: Iterable[tuple[Series, str]], usual: Policy
+    session: AsyncSession, series: Iterable[tuple[AnySeries, str]], usual: Policy
 ) -> dict[tuple[int, str], Rule]:
     """What holds for each of some series on a line, by id and line; `usual` where no policy says otherwise."""
-    by_project: dict[int, list[tuple[Series, str]]] = {}
+    by_project: dict[int, list[tuple[AnySeries, str]]] = {}
     for row, line in series:
         by_project.setdefault(row.project_id, []).append((row, line))
     found: dict[tuple[int, str], Rule] = {}
@@ -44,7 +48,9 @@ async def rule_in_force(session: AsyncSession, series: Series, line: str) -> tup
     return policy.name, rule_of(policy.rules, series, line or project.default_branch, hosts=hosts)
 
 
-async def _hosts(session: AsyncSession, rows: Iterable[tuple[Series, str]]) -> dict[tuple[int, str], tuple[str, ...]]:
+async def _hosts(
+    session: AsyncSession, rows: Iterable[tuple[AnySeries, str]]
+) -> dict[tuple[int, str], tuple[str, ...]]:
     """The hosts that measured each series last."""
     by_line: dict[str, list[int]] = {}
     for row, line in rows:
@@ -56,7 +62,7 @@ async def _hosts(session: AsyncSession, rows: Iterable[tuple[Series, str]]) -> d
     }
 
 
-def rule_of(rules: RuleSet, series: Series, branch: str, *, hosts: Sequence[str] = ()) -> Rule:
+def rule_of(rules: RuleSet, series: AnySeries, branch: str, *, hosts: Sequence[str] = ()) -> Rule:
     """What holds for one series on a branch; rules about hosts need to be told which measured it."""
     return rules.for_series(
         suite=series.suite,
@@ -72,7 +78,22 @@ def rule_of(rules: RuleSet, series: Series, branch: str, *, hosts: Sequence[str]
     )
 
 
-def smallest_step(rule: Rule, series: Series) -> float:
+def smallest_steps(
+    rules: Mapping[tuple[int, str], Rule], series: Iterable[tuple[AnySeries, str]]
+) -> dict[tuple[int, str], float]:
+    """`smallest_step` for many series on lines, most of which share a rule: making its limits is not free."""
+    known: dict[tuple[int, bool], float] = {}
+    found: dict[tuple[int, str], float] = {}
+    for row, line in series:
+        rule = rules[row.id, line]
+        which = (id(rule), row.primary)
+        if which not in known:
+            known[which] = smallest_step(rule, row)
+        found[row.id, line] = known[which]
+    return found
+
+
+def smallest_step(rule: Rule, series: AnySeries) -> float:
     """The smallest step to look for in a series, as a fraction."""
     if rule.smallest_change is not None:
         return round(rule.smallest_change, 6)

@@ -1,10 +1,10 @@
-"""Histories of series: runs that wait to be taken into them, their points, and the watch over each series."""
+"""Points of histories: what runs measured, what is kept of it, and how it is read."""
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -13,17 +13,15 @@ from sqlalchemy import (
     and_,
     cast,
     column,
-    delete,
     func,
     literal,
     select,
-    text,
-    tuple_,
+    true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import defer
-from tesserabench.collector.store.history_tables import HistoryDue, HistoryPoint, SeriesWatch
+from tesserabench.collector.store import packed
+from tesserabench.collector.store.history_tables import HistoryPoint
 from tesserabench.collector.store.tables import Attempt, Host, Measurement, Project, Run, Series, Trial
 from tesserabench.collector.store.words import IdenticalRun, Outcome, RunState, TriggerKind
 
@@ -32,6 +30,7 @@ SeriesLine = tuple[int, str]
 
 _HOSTS = "\x1f"
 """Between hosts while they are sent."""
+_ROWS_AT_ONCE = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,59 +46,13 @@ class RunPoint:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A point as detection reads it."""
 
     run_id: int
     at: datetime
     value: float
     hosts: tuple[str, ...]
-
-
-async def enqueue(session: AsyncSession, run_id: int) -> None:
-    """Let the points of a run that ends in this transaction be taken into the histories."""
-    await session.execute(insert(HistoryDue).values(run_id=run_id).on_conflict_do_nothing())
-
-
-async def enqueue_everything(session: AsyncSession) -> int:
-    """Let every run that has ended be taken in anew; gives how many. What is known stays, and is put right."""
-    finished = select(Run.id).where(Run.state == RunState.FINISHED.value)
-    statement = insert(HistoryDue).from_select(["run_id"], finished)
-    fresh = {"tries": 0, "error": "", "not_before": func.now()}
-    changed = await session.execute(
-        statement.on_conflict_do_update(index_elements=["run_id"], set_=fresh).returning(HistoryDue.run_id)
-    )
-    return len(changed.all())
-
-
-async def claim_due(session: AsyncSession, *, now: datetime, limit: int) -> list[int]:
-    """Runs to take in, oldest first, kept from other replicas until the transaction ends, however it ends."""
-    statement = (
-        select(HistoryDue.run_id)
-        .where(HistoryDue.error == "", HistoryDue.not_before <= now)
-        .order_by(HistoryDue.run_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return list(await session.scalars(statement))
-
-
-async def done(session: AsyncSession, run_ids: Collection[int]) -> None:
-    """These runs have been taken in."""
-    await session.execute(delete(HistoryDue).where(HistoryDue.run_id.in_(run_ids)))
-
-
-async def failed(session: AsyncSession, run_id: int, *, until: datetime, most_tries: int, error: str) -> bool:
-    """Leave a run alone until then; with too many tries for good. Gives whether it was given up."""
-    row = await session.get(HistoryDue, run_id, with_for_update=True, populate_existing=True)
-    if row is None:
-        return False
-    row.tries += 1
-    row.not_before = until
-    if row.tries >= most_tries:
-        row.error = error
-    return bool(row.error)
 
 
 async def runs(session: AsyncSession, ids: Collection[int]) -> dict[int, tuple[Run, Project]]:
@@ -182,175 +135,138 @@ async def measured(session: AsyncSession, run_ids: Collection[int]) -> dict[int,
     return found
 
 
-_PUT_POINTS = text(
-    """
+_PUT_POINTS = """
     INSERT INTO history_point AS old
       (series_id, line, run_id, at, value, launches, spread, hosts, comparability, fingerprint, flagged)
-    SELECT series_id, :line, :run_id, :at, value, launches, spread, string_to_array(hosts, chr(31)), comparability,
+    SELECT series_id, line, run_id, at, value, launches, spread, string_to_array(hosts, chr(31)), comparability,
       fingerprint, flagged
-    FROM unnest(
-      CAST(:series_id AS bigint[]), CAST(:value AS float8[]), CAST(:launches AS smallint[]), CAST(:spread AS float8[]),
-      CAST(:hosts AS text[]), CAST(:comparability AS text[]), CAST(:fingerprint AS text[]), CAST(:flagged AS boolean[])
-    ) AS new (series_id, value, launches, spread, hosts, comparability, fingerprint, flagged)
+    FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS new
+      (series_id, line, run_id, at, value, launches, spread, hosts, comparability, fingerprint, flagged)
     ON CONFLICT (series_id, line, run_id) DO UPDATE SET
       at = excluded.at, value = excluded.value, launches = excluded.launches, spread = excluded.spread,
       hosts = excluded.hosts, comparability = excluded.comparability, fingerprint = excluded.fingerprint,
       flagged = excluded.flagged
     WHERE (old.value, old.hosts, old.flagged) IS DISTINCT FROM (excluded.value, excluded.hosts, excluded.flagged)
-    RETURNING series_id
+    RETURNING series_id, line, run_id
     """
-)
-"""Arrays rather than rows of parameters: one statement for any number of points, which is not compiled each time."""
+"""Arrays rather than rows of parameters: one statement for any number of points, which is planned once."""
 
 
-async def put_points(
-    session: AsyncSession, run: Run, line: str, points: Sequence[RunPoint], flagged: Collection[int]
-) -> set[int]:
-    """Store what a run gave, in place of what was there; gives the series whose point is new or another one."""
-    if not points:
+class NewPoint(NamedTuple):
+    """What a run gave for one series, with all that its row says."""
+
+    run_id: int
+    at: datetime
+    line: str
+    flagged: bool
+    point: RunPoint
+
+    @property
+    def key(self) -> SeriesLine:
+        """The series and the line."""
+        return self.point.series_id, self.line
+
+    def read(self) -> Point:
+        """As detection reads it."""
+        return Point(self.run_id, self.at, self.point.value, self.point.hosts)
+
+
+async def put_points(session: AsyncSession, new: Sequence[NewPoint]) -> set[tuple[int, str, int]]:
+    """Store what runs gave, in place of what was there; gives series, line and run of what is new or another value."""
+    if not new:
         return set()
-    values = {
-        "line": line,
-        "run_id": run.id,
-        "at": run.created_at,
-        "series_id": [point.series_id for point in points],
-        "value": [point.value for point in points],
-        "launches": [point.launches for point in points],
-        "spread": [point.spread for point in points],
-        "hosts": [_HOSTS.join(point.hosts) for point in points],
-        "comparability": [point.comparability for point in points],
-        "fingerprint": [point.fingerprint for point in points],
-        "flagged": [point.series_id in flagged for point in points],
-    }
-    return set((await session.execute(_PUT_POINTS, values)).scalars())
+    points = [one.point for one in new]
+    columns = (
+        packed.bigints([point.series_id for point in points]),
+        packed.texts([one.line for one in new]),
+        packed.bigints([one.run_id for one in new]),
+        packed.timestamps([one.at for one in new]),
+        packed.doubles([point.value for point in points]),
+        packed.smallints([point.launches for point in points]),
+        packed.doubles([point.spread for point in points]),
+        packed.texts([_HOSTS.join(point.hosts) for point in points]),
+        packed.texts([point.comparability for point in points]),
+        packed.texts([point.fingerprint for point in points]),
+        packed.booleans([one.flagged for one in new]),
+    )
+    async with packed.driver_cursor(session) as cursor:
+        await cursor.execute(_PUT_POINTS, columns)
+        return set(await cursor.fetchall())
+
+
+_DROP_POINTS = """
+    DELETE FROM history_point AS old WHERE run_id = %s AND NOT EXISTS (
+      SELECT FROM unnest(%s) AS kept (series_id) WHERE kept.series_id = old.series_id AND old.line = %s
+    ) RETURNING series_id, line
+    """
 
 
 async def drop_points(session: AsyncSession, run_id: int, line: str, keep: Collection[int]) -> set[SeriesLine]:
     """Forget points of a run for other series than these or on another line; gives where they were."""
-    kept = and_(HistoryPoint.line == line, HistoryPoint.series_id.in_(keep))
-    statement = delete(HistoryPoint).where(HistoryPoint.run_id == run_id, ~kept)
-    gone = await session.execute(statement.returning(HistoryPoint.series_id, HistoryPoint.line))
-    return {(row[0], row[1]) for row in gone}
+    async with packed.driver_cursor(session) as cursor:
+        await cursor.execute(_DROP_POINTS, (run_id, packed.bigints(list(keep)), line))
+        return set(await cursor.fetchall())
+
+
+_POINTS = """
+    SELECT point.series_id, point.line, point.run_id, point.at, point.value, array_to_string(point.hosts, chr(31))
+    FROM unnest(%s, %s) AS wanted (series_id, line)
+    JOIN history_point AS point ON point.series_id = wanted.series_id AND point.line = wanted.line
+    ORDER BY point.series_id, point.line, point.run_id
+    """
 
 
 async def points_of(session: AsyncSession, keys: Collection[SeriesLine]) -> dict[SeriesLine, list[Point]]:
-    """Every point of these series, oldest run first."""
+    """Every point of these series, oldest run first; a few hundred thousand at most are meant to be read at once."""
+    found: dict[SeriesLine, list[Point]] = {key: [] for key in keys}
+    hosts: dict[str, tuple[str, ...]] = {}
+    async with packed.driver_cursor(session) as cursor:
+        await cursor.execute(_POINTS, packed_keys(keys))
+        while rows := await cursor.fetchmany(_ROWS_AT_ONCE):
+            for series_id, line, run_id, at, value, told in rows:
+                if told not in hosts:
+                    hosts[told] = tuple(told.split(_HOSTS)) if told else ()
+                found[series_id, line].append(Point(run_id, at, value, hosts[told]))
+            # Making objects of rows takes the event loop's time; calls are answered in between.
+            await asyncio.sleep(0)
+    return found
+
+
+async def counts(session: AsyncSession, keys: Collection[SeriesLine]) -> dict[SeriesLine, int]:
+    """How many points each of these series has, from an index alone; without those that have none."""
+    wanted = among(keys)
+    key = (HistoryPoint.series_id, HistoryPoint.line)
+    statement = (
+        select(*key, func.count())
+        .join(wanted, and_(key[0] == wanted.c.series_id, key[1] == wanted.c.line))
+        .group_by(*key)
+    )
+    return {(row[0], row[1]): row[2] for row in await session.execute(statement)}
+
+
+async def newest_points(
+    session: AsyncSession, keys: Collection[SeriesLine], most: int
+) -> dict[SeriesLine, list[Point]]:
+    """The last points of these series, up to `most` each, oldest run first."""
     found: dict[SeriesLine, list[Point]] = {key: [] for key in keys}
     wanted = among(keys)
-    statement = (
-        select(
-            HistoryPoint.series_id,
-            HistoryPoint.line,
-            HistoryPoint.run_id,
-            HistoryPoint.at,
-            HistoryPoint.value,
-            HistoryPoint.hosts,
-        )
-        .join(wanted, and_(HistoryPoint.series_id == wanted.c.series_id, HistoryPoint.line == wanted.c.line))
-        .order_by(HistoryPoint.series_id, HistoryPoint.line, HistoryPoint.run_id)
+    last = (
+        select(HistoryPoint.run_id, HistoryPoint.at, HistoryPoint.value, HistoryPoint.hosts)
+        .where(HistoryPoint.series_id == wanted.c.series_id, HistoryPoint.line == wanted.c.line)
+        .order_by(HistoryPoint.run_id.desc())
+        .limit(most)
+        .lateral()
     )
-    for row in await session.execute(statement):
+    statement = select(wanted.c.series_id, wanted.c.line, last).join(last, true())
+    for row in await session.execute(statement.order_by(wanted.c.series_id, wanted.c.line, last.c.run_id)):
         found[row[0], row[1]].append(Point(row[2], row[3], row[4], tuple(row[5])))
     return found
 
 
-async def lock_watches(session: AsyncSession, keys: Collection[SeriesLine]) -> list[tuple[SeriesWatch, Series]]:
-    """The watches over these series with the series, made when they are new, locked until the commit.
-
-    Always in one order, so that two replicas do not wait for each other.
-    """
-    wanted = among(keys)
-    new = select(wanted.c.series_id, wanted.c.line)
-    await session.execute(insert(SeriesWatch).from_select(["series_id", "line"], new).on_conflict_do_nothing())
-    statement = (
-        select(SeriesWatch, Series)
-        .join(wanted, and_(SeriesWatch.series_id == wanted.c.series_id, SeriesWatch.line == wanted.c.line))
-        .join(Series, Series.id == SeriesWatch.series_id)
-        .order_by(SeriesWatch.series_id, SeriesWatch.line)
-        .with_for_update(of=SeriesWatch)
-        .execution_options(populate_existing=True)
-    )
-    return [(row[0], row[1]) for row in await session.execute(statement)]
-
-
-async def watches(session: AsyncSession, line: str, series_ids: Collection[int]) -> dict[int, SeriesWatch]:
-    """The watches over these series on a line, by series, without what only the detector reads: most of a row."""
-    statement = select(SeriesWatch).where(SeriesWatch.line == line, SeriesWatch.series_id.in_(series_ids))
-    statement = statement.options(defer(SeriesWatch.tail, raiseload=True), defer(SeriesWatch.known, raiseload=True))
-    found = await session.scalars(statement, execution_options={"populate_existing": True})
-    return {row.series_id: row for row in found}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchState:
-    """What a watch knows after its last point."""
-
-    series_id: int
-    line: str
-    points: int
-    last_run_id: int | None
-    last_at: datetime | None
-    spacings: Sequence[float]
-    tail: bytes
-    edition: str
-    segments: Sequence[Mapping[str, Any]]
-    known: Sequence[Mapping[str, Any]]
-    host_offsets: Mapping[str, float]
-    level: float | None
-    noise_spread: float | None
-    noise: str
-    state: str
-
-
-_SAVE_WATCHES = text(
-    """
-    UPDATE series_watch AS old SET
-      points = new.points, last_run_id = new.last_run_id, last_at = new.last_at,
-      spacings = CAST(string_to_array(new.spacings, ' ') AS real[]), tail = new.tail, edition = new.edition,
-      segments = CAST(new.segments AS jsonb), known = CAST(new.known AS jsonb),
-      host_offsets = CAST(new.host_offsets AS jsonb), level = new.level, noise_spread = new.noise_spread,
-      noise = new.noise, state = new.state, updated_at = :now
-    FROM unnest(
-      CAST(:series_id AS bigint[]), CAST(:line AS text[]), CAST(:points AS bigint[]), CAST(:last_run_id AS bigint[]),
-      CAST(:last_at AS timestamptz[]), CAST(:spacings AS text[]), CAST(:tail AS bytea[]), CAST(:edition AS text[]),
-      CAST(:segments AS text[]), CAST(:known AS text[]), CAST(:host_offsets AS text[]), CAST(:level AS float8[]),
-      CAST(:noise_spread AS float8[]), CAST(:noise AS text[]), CAST(:state AS text[])
-    ) AS new (series_id, line, points, last_run_id, last_at, spacings, tail, edition, segments, known, host_offsets,
-      level, noise_spread, noise, state)
-    WHERE old.series_id = new.series_id AND old.line = new.line
-    """
-)
-_AS_JSON = frozenset({"segments", "known", "host_offsets"})
-
-
-async def save_watches(session: AsyncSession, states: Sequence[WatchState], now: datetime) -> None:
-    """Write states of watches that are locked, all in one statement."""
-    if not states:
-        return
-    values: dict[str, Any] = {"now": now}
-    for item in fields(WatchState):
-        column_of: list[Any] = [getattr(state, item.name) for state in states]
-        if item.name in _AS_JSON:
-            column_of = [json.dumps(value) for value in column_of]
-        elif item.name == "spacings":
-            column_of = [" ".join(f"{seconds:.6g}" for seconds in value) for value in column_of]
-        values[item.name] = column_of
-    await session.execute(_SAVE_WATCHES, values)
-
-
-async def keys_after(
-    session: AsyncSession, after: SeriesLine | None, *, limit: int, project: str = ""
-) -> list[SeriesLine]:
-    """Series and lines that have points, in order, after one of them."""
-    statement = select(SeriesWatch.series_id, SeriesWatch.line).order_by(SeriesWatch.series_id, SeriesWatch.line)
-    if after is not None:
-        statement = statement.where(
-            tuple_(SeriesWatch.series_id, SeriesWatch.line) > tuple_(literal(after[0]), literal(after[1]))
-        )
-    if project:
-        statement = statement.join(Series, Series.id == SeriesWatch.series_id).join(Project)
-        statement = statement.where(Project.name == project)
-    return [(row[0], row[1]) for row in await session.execute(statement.limit(limit))]
+def packed_keys(keys: Collection[SeriesLine]) -> tuple[packed.Packed, packed.Packed]:
+    """Series and lines in their order, as two columns."""
+    ordered = sorted(keys)
+    return packed.bigints([key[0] for key in ordered]), packed.texts([key[1] for key in ordered])
 
 
 def among(keys: Collection[SeriesLine]) -> TableValuedAlias:

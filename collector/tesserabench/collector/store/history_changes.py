@@ -115,12 +115,13 @@ async def lines_of_run(session: AsyncSession, run_id: int) -> list[SeriesLine]:
 
 async def freeze(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write levels of references, in place of those that a baseline had before."""
-    for row in rows:
-        new = {name: value for name, value in row.items() if name not in {"baseline_id", "series_id", "line"}}
-        statement = insert(FrozenReference).values(**row)
-        await session.execute(
-            statement.on_conflict_do_update(index_elements=["baseline_id", "series_id", "line"], set_=new)
-        )
+    if not rows:
+        return
+    statement = insert(FrozenReference).values(list(rows))
+    new = {name: statement.excluded[name] for name in ("run_id", "level", "spread", "points")}
+    await session.execute(
+        statement.on_conflict_do_update(index_elements=["baseline_id", "series_id", "line"], set_=new)
+    )
 
 
 ReferenceRow = Row[FrozenReference, Baseline]

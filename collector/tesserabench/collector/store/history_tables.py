@@ -83,6 +83,21 @@ class HistoryDue(Table):
     __table_args__ = (Index(None, "not_before", "run_id", postgresql_where=text("error = ''")),)
 
 
+class HistoryBroken(Table):
+    """A series that could not be analysed when it got its last points; tried again from `not_before` on."""
+
+    __tablename__ = "history_broken"
+
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), primary_key=True)
+    line: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = now_column()
+    tries: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    not_before: Mapped[datetime] = now_column()
+    error: Mapped[str]
+
+    __table_args__ = (Index(None, "not_before"),)
+
+
 class ChangePoint(Table):
     """A change in a series on a line. Unique by the run that is the first at the new level."""
 
@@ -119,6 +134,11 @@ class ChangePoint(Table):
     __table_args__ = (
         UniqueConstraint("series_id", "line", "kind", "run_id"),
         Index(None, "run_id"),
+        # Nobody looks for these; without an index every run that is removed would read the whole table.
+        Index(None, "before_run_id"),
+        Index(None, "earliest_run_id"),
+        Index(None, "latest_run_id"),
+        Index(None, "reference_id", postgresql_where=text("reference_id IS NOT NULL")),
         Index("ix_change_point_finding", "regression_id", postgresql_where=text("regression_id IS NOT NULL")),
         Index(
             "ix_change_point_unclaimed",
@@ -144,7 +164,11 @@ class FrozenReference(Table):
     points: Mapped[int]
     created_at: Mapped[datetime] = now_column()
 
-    __table_args__ = (UniqueConstraint("baseline_id", "series_id", "line"), Index(None, "series_id", "line"))
+    __table_args__ = (
+        UniqueConstraint("baseline_id", "series_id", "line"),
+        Index(None, "series_id", "line"),
+        Index(None, "run_id"),
+    )
 
 
 class AcceptedLevel(Table):
@@ -157,11 +181,14 @@ class AcceptedLevel(Table):
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
     at: Mapped[datetime] = now_column()
 
+    __table_args__ = (Index(None, "run_id"),)
+
 
 __all__ = [
     "AcceptedLevel",
     "ChangePoint",
     "FrozenReference",
+    "HistoryBroken",
     "HistoryDue",
     "HistoryPoint",
     "SeriesWatch",

@@ -46,7 +46,7 @@ async def quiet(session: AsyncSession, *, before: datetime, after: SeriesLine | 
 
 
 async def set_state(session: AsyncSession, keys: Collection[SeriesLine], state: SeriesState) -> None:
-    """Write whether these series still get results."""
+    """Write whether these series, whose watches are locked, still get results."""
     if keys:
         where = tuple_(SeriesWatch.series_id, SeriesWatch.line).in_(list(keys))
         await session.execute(update(SeriesWatch).where(where).values(state=state.value))

@@ -4,11 +4,8 @@ A run is claimed for a while; a replica that dies over it loses it to another. N
 detector, and a tick covers a lost one.
 """
 
-import asyncio
-import contextlib
 import time
 from collections import Counter
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +14,7 @@ from tesserabench.collector.core import judging, metrics, regressions
 from tesserabench.collector.core.judging import Judging
 from tesserabench.collector.errors import UnavailableError
 from tesserabench.collector.store import comparisons as store
-from tesserabench.collector.store.notices import RUN_CHANNEL
+from tesserabench.collector.work.woken import Rhythm, look_when_woken
 
 _BATCH = 8
 _MOST_TRIES = 5
@@ -46,15 +43,13 @@ class Detector:
     def __init__(self, judging: Judging, pace: Pace | None = None) -> None:
         self._judging = judging
         self._pace = pace or Pace()
-        self._woken = asyncio.Event()
         self._tries: Counter[int] = Counter()
         self._clean_at = 0.0
 
     async def run(self) -> None:
         """Look for work, for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen(), name="detector-listen")
-            group.create_task(self._loop(), name="detector")
+        rhythm = Rhythm(check_seconds=self._pace.check_seconds, pause_seconds=self._pace.pause_seconds)
+        await look_when_woken("detector", self._judging.database, rhythm, self._look)
 
     async def check(self) -> int:
         """Judge what waits now; gives how many runs were looked at.
@@ -74,31 +69,11 @@ class Detector:
             await self._judge(run_id)
         return len(waiting)
 
-    async def _listen(self) -> None:
-        async with aclosing(self._judging.database.listen(RUN_CHANNEL)) as notices:
-            async for _ in notices:
-                self._woken.set()
-
-    async def _loop(self) -> None:
-        while True:
-            self._woken.clear()
-            try:
-                looked_at = await self.check()
-                await self._clean()
-                metrics.DETECTOR_LAST_SUCCESS.set(self._judging.clock().timestamp())
-            except UnavailableError as error:
-                _log.warning("detector.interrupted", why=error.message)
-                looked_at = 0
-            except Exception:  # noqa: BLE001 - one broken look must not end the watch for good; the alert on it tells
-                metrics.DETECTOR_FAILURES.inc()
-                _log.exception("detector.failed")
-                looked_at = 0
-            await asyncio.sleep(self._pace.pause_seconds)
-            if looked_at < _BATCH:
-                with contextlib.suppress(TimeoutError):
-                    # Not wait_for: up to Python 3.11 it loses a cancellation that comes together with the event.
-                    async with asyncio.timeout(self._pace.check_seconds):
-                        await self._woken.wait()
+    async def _look(self) -> bool:
+        looked_at = await self.check()
+        await self._clean()
+        metrics.DETECTOR_LAST_SUCCESS.set(self._judging.clock().timestamp())
+        return looked_at == _BATCH
 
     async def _judge(self, run_id: int) -> None:
         started = time.monotonic()

@@ -56,6 +56,19 @@ def _points() -> None:
         postgresql_where=sa.text("error = ''"),
     )
 
+    op.create_table(
+        "history_broken",
+        sa.Column("series_id", sa.BigInteger(), nullable=False),
+        sa.Column("line", sa.Text(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("tries", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["series_id"], ["series.id"], name="fk_history_broken_series_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("series_id", "line", name="pk_history_broken"),
+    )
+    op.create_index("ix_history_broken_not_before", "history_broken", ["not_before"], unique=False)
+
 
 def _watch() -> None:
     op.create_table(
@@ -91,6 +104,7 @@ def _watch() -> None:
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name="fk_accepted_level_series_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("series_id", "line", "run_id", name="pk_accepted_level"),
     )
+    op.create_index("ix_accepted_level_run_id", "accepted_level", ["run_id"], unique=False)
 
 
 def _references() -> None:
@@ -114,6 +128,7 @@ def _references() -> None:
         sa.UniqueConstraint("baseline_id", "series_id", "line", name="uq_frozen_reference_baseline_id_series_id_line"),
     )
     op.create_index("ix_frozen_reference_series_id_line", "frozen_reference", ["series_id", "line"], unique=False)
+    op.create_index("ix_frozen_reference_run_id", "frozen_reference", ["run_id"], unique=False)
 
 
 def _changes() -> None:
@@ -160,7 +175,15 @@ def _changes() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_change_point"),
         sa.UniqueConstraint("series_id", "line", "kind", "run_id", name="uq_change_point_series_id_line_kind_run_id"),
     )
-    op.create_index("ix_change_point_run_id", "change_point", ["run_id"], unique=False)
+    for column in ("run_id", "before_run_id", "earliest_run_id", "latest_run_id"):
+        op.create_index(f"ix_change_point_{column}", "change_point", [column], unique=False)
+    op.create_index(
+        "ix_change_point_reference_id",
+        "change_point",
+        ["reference_id"],
+        unique=False,
+        postgresql_where=sa.text("reference_id IS NOT NULL"),
+    )
     op.create_index(
         "ix_change_point_unclaimed",
         "change_point",

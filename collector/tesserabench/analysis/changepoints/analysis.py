@@ -1,11 +1,11 @@
 """Whole histories, taken apart."""
 
-import math
 from collections.abc import Sequence
 
+import numpy as np
 from tesserabench.analysis.changepoints.assembly import Assembly
 from tesserabench.analysis.changepoints.model import SeriesAnalysis, Settings
-from tesserabench.analysis.changepoints.windows import SIZE, STRIDE, Window, begin, settle
+from tesserabench.analysis.changepoints.windows import SIZE, STRIDE, Window, begin, logarithms, settle
 
 History = tuple[Sequence[float], Sequence[str] | None]
 """Values, oldest first, and the host of each, or None."""
@@ -48,9 +48,10 @@ class _Parts:
         if hosts is not None and len(hosts) != len(values):
             raise ValueError(f"hosts has {len(hosts)} names for {len(values)} values; give one for each")
         self.count = len(values)
-        told = [(place, float(value)) for place, value in enumerate(values) if math.isfinite(value)]
-        self.places = [place for place, _ in told]
-        raw = [value for _, value in told]
+        numbers = np.array(values, dtype=np.float64)
+        finite = np.isfinite(numbers)
+        raw, logs = numbers[finite].tolist(), logarithms(numbers[finite].tolist())
+        self.places: list[int] = np.flatnonzero(finite).tolist()
         named = None if hosts is None else [hosts[place] for place in self.places]
         starts = range(0, max(len(raw) - SIZE + STRIDE - 1, 0) + 1, STRIDE)
         self.windows: list[Window] = [
@@ -58,6 +59,7 @@ class _Parts:
                 settings,
                 raw[start : start + SIZE],
                 None if named is None else named[start : start + SIZE],
+                logs[start : start + SIZE],
             )
             for start in starts
         ]

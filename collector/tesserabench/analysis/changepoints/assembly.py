@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from tesserabench.analysis.changepoints.levels import SHORTEST, Values
+from tesserabench.analysis.changepoints.levels import SHORTEST, Values, middle_of
 from tesserabench.analysis.changepoints.model import (
     ChangePoint,
     Drift,
@@ -20,7 +20,6 @@ from tesserabench.analysis.changepoints.model import (
     Transient,
 )
 from tesserabench.analysis.changepoints.noise import describe, slope_of
-from tesserabench.analysis.changepoints.stretches import middle_of
 from tesserabench.analysis.changepoints.windows import SIZE, STRIDE, Window
 
 SEAM = SIZE - (SIZE - STRIDE) // 2

@@ -5,8 +5,8 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Values
-from tesserabench.analysis.changepoints.stretches import Stretch, measure, middle_of
+from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Values, middle_of
+from tesserabench.analysis.changepoints.stretches import Stretch, measure
 
 _DEMANDED = 3.75
 """Standard errors, for two sides of seven and more points in a window of 150."""

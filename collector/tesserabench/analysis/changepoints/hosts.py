@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from tesserabench.analysis.changepoints.levels import Values, checkpoint
-from tesserabench.analysis.changepoints.stretches import middle_of
+from tesserabench.analysis.changepoints.levels import Values, checkpoint, middle_of
 
 _REACH = 3
 _FIRST_POINTS = frozenset((1, 2, 3, 4, 6, 8))

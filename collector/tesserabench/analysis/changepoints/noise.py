@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 from tesserabench.analysis.changepoints.evidence import demanded, robust_line
-from tesserabench.analysis.changepoints.levels import MAD_TO_DEVIATION, Values
+from tesserabench.analysis.changepoints.levels import MAD_TO_DEVIATION, Values, middle_of
 from tesserabench.analysis.changepoints.model import NoiseClass, Segment
-from tesserabench.analysis.changepoints.stretches import Stretch, middle_of
+from tesserabench.analysis.changepoints.stretches import Stretch
 
 _LATEST = 256
 """Points that tell the noise of a segment: its newest, since it may go on for years."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Values
+from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Values, middle_of
 
 _SHRINKING = 8.0
 """Points that the deviation of the whole window counts for beside a stretch's own."""
@@ -15,6 +15,7 @@ _CORRELATED_FROM = 16
 _LAGS = 8
 _LEAST_CORRELATION = 0.03
 _LARGEST_SUM = 3.0
+_NOTHING = np.zeros(_LAGS)
 _WIDEST = 2.5066282746310002
 
 
@@ -38,18 +39,6 @@ def normal_density(distance: Values, width: float) -> Values:
     return scaled
 
 
-def middle_of(values: Values) -> float:
-    """Median; np.median does the same eight times slower on short arrays."""
-    count = len(values)
-    half = count // 2
-    parts = values.copy()
-    if count % 2:
-        parts.partition(half)
-        return float(parts[half])
-    parts.partition((half - 1, half))
-    return float((parts[half - 1] + parts[half]) / 2)
-
-
 def measure(values: Values, window_deviation: float) -> Stretch:
     """Level and noise of `values`."""
     count = len(values)
@@ -68,9 +57,8 @@ def measure(values: Values, window_deviation: float) -> Stretch:
         residuals = np.minimum(np.maximum(residuals - offset, -3 * base), 3 * base)
         square = float(residuals @ residuals)
         if square > 0:
-            correlations = tuple(
-                float(residuals[lag:] @ residuals[: count - lag]) / square for lag in range(1, _LAGS + 1)
-            )
+            later = np.correlate(np.concatenate((residuals, _NOTHING)), residuals, "valid")
+            correlations = tuple((later[1:] / square).tolist())
     return Stretch(
         count=count, median=median, mean=median + offset, deviation=math.sqrt(pooled), correlations=correlations
     )

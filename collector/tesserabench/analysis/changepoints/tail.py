@@ -1,26 +1,12 @@
 """The analysis of a history that grows."""
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from tesserabench.analysis.changepoints.assembly import Assembly
-from tesserabench.analysis.changepoints.model import (
-    ChangePoint,
-    Drift,
-    Kind,
-    NoiseClass,
-    Segment,
-    SeriesAnalysis,
-    Settings,
-    Status,
-    Transient,
-)
+from tesserabench.analysis.changepoints.model import SeriesAnalysis, Settings
+from tesserabench.analysis.changepoints.state import State, pack, text_of, unpack
 from tesserabench.analysis.changepoints.windows import SIZE, STRIDE, Window, append, begin, settle
-
-_FORMAT = 1
 
 
 class Tail:
@@ -36,6 +22,7 @@ class Tail:
         self._places: list[int] = []
         self._window: Window | None = None
         self._frozen = Assembly()
+        self._frozen_text: bytes | None = b""
 
     @classmethod
     def start(cls, settings: Settings | None = None) -> "Tail":
@@ -81,8 +68,11 @@ class Tail:
         assert window is not None
         settle([window])
         self._frozen.add(window, self._begin, self._places, newest=False)
+        self._frozen_text = None
         hosts = window.hosts
-        self._window = begin(self._settings, window.raw[STRIDE:], None if hosts is None else hosts[STRIDE:])
+        self._window = begin(
+            self._settings, window.raw[STRIDE:], None if hosts is None else hosts[STRIDE:], window.logs[STRIDE:]
+        )
         self._places = self._places[STRIDE:]
         self._begin += STRIDE
 
@@ -102,46 +92,34 @@ class Tail:
     def dump(self) -> bytes:
         """The state, to be kept and loaded again: at most 768 points and what was found before them."""
         window = self._window
-        state = {
-            "format": _FORMAT,
-            "settings": asdict(self._settings),
-            "count": self._count,
-            "begin": self._begin,
-            "places": self._places,
-            "raw": None if window is None else window.raw,
-            "hosts": None if window is None else window.hosts,
-            "segments": [asdict(one) for one in self._frozen.segments],
-            "changes": [asdict(one) for one in self._frozen.changes],
-            "drifts": [asdict(one) for one in self._frozen.drifts],
-            "transients": [asdict(one) for one in self._frozen.transients],
-            "open_from": self._frozen.open_from,
-        }
-        return json.dumps(state, separators=(",", ":")).encode()
+        if self._frozen_text is None:
+            self._frozen_text = text_of(self._frozen)
+        return pack(
+            State(
+                settings=self._settings,
+                count=self._count,
+                begin=self._begin,
+                places=self._places,
+                raw=[] if window is None else window.raw,
+                hosts=None if window is None else window.hosts,
+                frozen=self._frozen,
+                frozen_text=self._frozen_text,
+            )
+        )
 
     @classmethod
     def load(cls, state: bytes) -> "Tail":
         """What `dump` wrote.
 
         Raises:
-            ValueError: it is of another version; analyse the whole history again.
+            ValueError: it is of another version or damaged; analyse the whole history again.
         """
-        read: dict[str, Any] = json.loads(state)
-        if read.get("format") != _FORMAT:
-            raise ValueError(f"state of a history has format {read.get('format')!r}, not {_FORMAT}; analyse it anew")
-        tail = cls(Settings(**read["settings"]))
-        tail._count, tail._begin, tail._places = read["count"], read["begin"], read["places"]
-        if read["raw"] is not None:
-            tail._window = begin(tail._settings, read["raw"], read["hosts"])
-        tail._frozen = Assembly(
-            segments=[Segment(**{**one, "noise": NoiseClass(one["noise"])}) for one in read["segments"]],
-            changes=[
-                ChangePoint(**{**one, "status": Status(one["status"]), "kind": Kind(one["kind"])})
-                for one in read["changes"]
-            ],
-            drifts=[Drift(**one) for one in read["drifts"]],
-            transients=[Transient(**one) for one in read["transients"]],
-            open_from=read["open_from"],
-        )
+        read = unpack(state)
+        tail = cls(read.settings)
+        tail._count, tail._begin, tail._places = read.count, read.begin, read.places
+        tail._frozen, tail._frozen_text = read.frozen, read.frozen_text
+        if read.raw:
+            tail._window = begin(read.settings, read.raw, read.hosts)
         return tail
 
 

@@ -5,7 +5,7 @@ but its points, so that a full one never changes, and a history of any length ta
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,10 +17,10 @@ from tesserabench.analysis.changepoints.levels import (
     Values,
     checkpoint,
     deviation_of,
+    middle_of,
     run_programs,
 )
 from tesserabench.analysis.changepoints.model import ChangePoint, Segment, Settings
-from tesserabench.analysis.changepoints.stretches import middle_of
 
 SIZE = 768
 STRIDE = 512
@@ -49,6 +49,8 @@ class Window:
 
     settings: Settings
     raw: list[float] = field(default_factory=list)
+    logs: list[float] = field(default_factory=list)
+    """Of `raw`; not a number for what has none."""
     hosts: list[str] | None = None
     points: Points | None = None
     program: Program | None = None
@@ -60,14 +62,17 @@ class Window:
     """The same for changes after which there was another."""
 
 
-def scaled(raw: Sequence[float], hosts: Sequence[str] | None) -> Points:
+def logarithms(raw: Iterable[float]) -> list[float]:
+    """Of each value. Not np.log: one more point must get what it would get among all, to the last bit."""
+    return [math.log(value) if value > 0 else math.nan for value in raw]
+
+
+def scaled(raw: Sequence[float], logs: Sequence[float], hosts: Sequence[str] | None) -> Points:
     """The values as logarithms, or as shares of their typical size when some are not positive, without host offsets."""
-    values = np.array(raw, dtype=np.float64)
+    values = np.array(logs)
     unit = 0.0
-    if (values > 0).all():
-        # Not np.log: one more point must get what it would get among all, to the last bit.
-        values = np.array([math.log(value) for value in raw])
-    else:
+    if np.isnan(values).any():
+        values = np.array(raw)
         first = np.abs(values[: checkpoint(len(values))])
         unit = middle_of(first) or float(first.max()) or 1.0
         values = np.clip(values, -_FARTHEST * unit, _FARTHEST * unit) / unit
@@ -82,15 +87,23 @@ def scaled(raw: Sequence[float], hosts: Sequence[str] | None) -> Points:
     return Points(values=values, offsets=offsets, told_by=told_by, unit=unit, deviation=deviation)
 
 
-def begin(settings: Settings, raw: Sequence[float], hosts: Sequence[str] | None) -> Window:
-    """A window with these points, not analysed yet."""
-    return Window(settings=settings, raw=list(raw), hosts=None if hosts is None else list(hosts))
+def begin(
+    settings: Settings, raw: Sequence[float], hosts: Sequence[str] | None, logs: Sequence[float] | None = None
+) -> Window:
+    """A window with these points, not analysed yet; `logs` are their logarithms when those are known."""
+    return Window(
+        settings=settings,
+        raw=list(raw),
+        logs=logarithms(raw) if logs is None else list(logs),
+        hosts=None if hosts is None else list(hosts),
+    )
 
 
 def append(window: Window, value: float, host: str | None) -> None:
     """Take one more point; the answer is the same as if all had come at once."""
     before, program = window.points, window.program
     window.raw.append(value)
+    window.logs.append(math.log(value) if value > 0 else math.nan)
     if window.hosts is not None:
         window.hosts.append(host or "")
     count = len(window.raw)
@@ -101,7 +114,7 @@ def append(window: Window, value: float, host: str | None) -> None:
         window.points = None
         return
     if before.unit == 0.0:
-        point = math.log(value)
+        point = window.logs[-1]
     else:
         most = _FARTHEST * before.unit
         point = min(max(value, -most), most) / before.unit
@@ -120,7 +133,7 @@ def settle(windows: Sequence[Window]) -> None:
     """Bring the answers of windows up to date; those that need the whole program take it together."""
     behind = [window for window in windows if window.points is None and window.raw]
     for window in behind:
-        window.points = scaled(window.raw, window.hosts)
+        window.points = scaled(window.raw, window.logs, window.hosts)
         window.program = window.evidence = None
         window.described, window.changes = {}, {}
     long = [window for window in behind if len(window.raw) >= FEWEST]

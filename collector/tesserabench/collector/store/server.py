@@ -90,7 +90,8 @@ class PgProvider:
             try:
                 await self.start()
             except DatabaseSetupError as error:
-                _log.exception("postgres.restart_failed", error=error.message, retry_seconds=delay_seconds)
+                # Foreseen, a full disk for one: the sentence says it all, again and again until somebody has made room.
+                _log.error("postgres.restart_failed", error=error.message, retry_seconds=delay_seconds)
                 await asyncio.sleep(delay_seconds)
                 delay_seconds = min(delay_seconds * 2, _LAST_RETRY_SECONDS)
             else:

@@ -135,6 +135,7 @@ class Collector:
         grpc_port = await grpc_server.start()
         checks["schema"] = _schema_check(of.database, revision)
         checks["grpc"] = _serving_check(grpc_server)
+        checks["ingest"] = of.ingest.delay.check
         self._addresses = Addresses(grpc=str(Address(settings.grpc_address.host, grpc_port)), web=web_address)
         # A first scrape without the open regressions would end their alerts.
         with suppress(UnavailableError):

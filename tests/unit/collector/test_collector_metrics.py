@@ -13,6 +13,7 @@ NAMES_AND_LABELS = {
     "ingest_results": {"project", "outcome"},
     "ingest_batches": {"outcome"},
     "ingest_commit_seconds": set(),
+    "ingest_delayed": set(),
     "ingest_lag_seconds": set(),
     "runs": {"project", "suite", "outcome"},
     "run_duration_seconds": {"suite"},

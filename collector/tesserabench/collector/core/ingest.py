@@ -17,6 +17,7 @@ from datetime import datetime
 import structlog
 from tesserabench.collector.core import attempts
 from tesserabench.collector.core.group_commit import GroupCommit
+from tesserabench.collector.core.ingest_delay import IngestDelay
 from tesserabench.collector.core.ingest_work import Committed, OpenLog, Work, complete, prepare
 from tesserabench.collector.core.series_book import SeriesBook
 from tesserabench.collector.errors import FailedPreconditionError, NotFoundError, UnavailableError, invalid_field
@@ -73,6 +74,8 @@ class Ingest:
         self._clock = clock
         self._book = SeriesBook(database)
         self._group = GroupCommit(database, clock)
+        self.delay = IngestDelay(clock)
+        """Whether commits fail just now."""
         self._max_waiting_bytes = max_waiting_bytes
         self._max_commit_bytes = max_commit_bytes
         self._queue: deque[Work] = deque()
@@ -181,9 +184,9 @@ class Ingest:
             if not wanted:
                 return False
             try:
-                return await self._group.commit(wanted)
+                closed = await self._group.commit(wanted)
             except UnavailableError as error:
-                _log.warning("ingest.commit_delayed", error=error.message, retry_seconds=delay_seconds)
+                self.delay.failed(error)
             except Exception as error:  # noqa: BLE001 - logged, and told to every stream
                 # Ours: a programming error, or a schema that does not fit. The agents keep what is not acknowledged.
                 _log.exception("ingest.commit_failed", works=len(wanted))
@@ -191,6 +194,9 @@ class Ingest:
                     if not work.answer.done():
                         work.answer.set_exception(error)
                 return False
+            else:
+                self.delay.succeeded()
+                return closed
             await asyncio.sleep(delay_seconds)
             delay_seconds = min(delay_seconds * 2, _LAST_RETRY_SECONDS)
 

@@ -119,6 +119,9 @@ INGEST_BATCHES = _counter("ingest_batches_total", "Batches by what became of the
 INGEST_COMMIT_SECONDS = Histogram(
     f"{PREFIX}ingest_commit_seconds", "Time of one group commit.", registry=REGISTRY, buckets=_SECONDS
 )
+INGEST_DELAYED = Gauge(
+    f"{PREFIX}ingest_delayed", "1 while results wait because PostgreSQL does not take them, else 0.", registry=REGISTRY
+)
 INGEST_LAG_SECONDS = Histogram(
     f"{PREFIX}ingest_lag_seconds",
     "Time from a record's writing on its host to its commit.",

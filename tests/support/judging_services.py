@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import grpc
 from support.laboratory import Laboratory, at_once
 from tesserabench.collector.api.baseline_service import BaselineService
+from tesserabench.collector.api.history_service import HistoryService
 from tesserabench.collector.api.host_service import HostService
 from tesserabench.collector.api.interceptor import CallInterceptor
+from tesserabench.collector.api.policy_service import PolicyService
 from tesserabench.collector.api.regression_service import RegressionService
 from tesserabench.collector.api.result_service import ResultService
 from tesserabench.collector.api.server import GrpcServer, Service
 from tesserabench.collector.core.tokens import Authenticator
 from tesserabench.v1 import (
     baseline_service_pb2_grpc,
+    history_service_pb2_grpc,
     host_service_pb2_grpc,
+    policy_service_pb2_grpc,
     regression_service_pb2_grpc,
     result_service_pb2_grpc,
 )
@@ -63,6 +67,16 @@ async def served(laboratory: Laboratory, *, with_tokens: bool = False) -> AsyncI
             name="tesserabench.v1.HostService",
             servicer=HostService(laboratory.database, laboratory.clock, at_once),
             add=host_service_pb2_grpc.add_HostServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.HistoryService",
+            servicer=HistoryService(laboratory.database),
+            add=history_service_pb2_grpc.add_HistoryServiceServicer_to_server,
+        ),
+        Service(
+            name="tesserabench.v1.PolicyService",
+            servicer=PolicyService(laboratory.judging),
+            add=policy_service_pb2_grpc.add_PolicyServiceServicer_to_server,
         ),
     ]
     interceptor = CallInterceptor(Authenticator(laboratory.database, required=with_tokens))

@@ -15,9 +15,11 @@ from support.statuses import reason_of
 from tesserabench.collector.core import regressions
 from tesserabench.collector.core.regressions import NewFinding, Subject
 from tesserabench.collector.store import projects
-from tesserabench.collector.store.tables import Audit, Regression, RegressionMember, Series
+from tesserabench.collector.store.history_tables import AcceptedLevel
+from tesserabench.collector.store.tables import Audit, Comparison, Regression, RegressionMember, Series
 from tesserabench.collector.store.words import FindingKind, Severity
 from tesserabench.v1 import regression_service_pb2 as pb
+from tesserabench.v1.baseline_service_pb2 import PinBaselineRequest
 from tesserabench.wire.reasons import Reason
 
 ONE = "regressions/1"
@@ -146,7 +148,8 @@ async def test_people_steer_a_finding_through_its_life(laboratory: Laboratory, s
     assert accepted.state == pb.REGRESSION_STATE_ACCEPTED
     assert (accepted.feedback, accepted.member_count, accepted.run) == (False, 1, f"runs/{run}")
     said = "the detector was wrong, as anonymous said; tbctl regression feedback changes that"
-    assert [event.comment for event in accepted.events][-2:] == ["the safer algorithm", said]
+    moved = f"core runs are compared with runs/{run} now"
+    assert [event.comment for event in accepted.events][-3:] == ["the safer algorithm", said, moved]
     assert accepted.reproduce == f"tbctl run reproduce {run} --case 'gemm[n=512]'"
     # Runs at the accepted level pass and move the baseline; what comes on top of it is news.
     assert (await laboratory.get(await laboratory.run(branch("main"), SLOW))).verdict == "pass"
@@ -196,16 +199,63 @@ async def test_a_branch_is_not_blamed_for_what_was_answered_where_it_comes_from(
     ]
 
 
-async def test_what_comes_on_top_of_an_accepted_level_is_told_before_a_run_has_that_level(
-    laboratory: Laboratory, stubs: Stubs
+@pytest.mark.parametrize("pinned", [False, True])
+async def test_what_comes_on_top_of_an_accepted_level_is_told_also_where_the_baseline_stays(
+    laboratory: Laboratory, stubs: Stubs, *, pinned: bool
 ) -> None:
     await confirmed(laboratory)
+    if pinned:
+        await stubs.baselines.PinBaseline(PinBaselineRequest(name="projects/default/baselines/branch:main"))
     await stubs.regressions.AcceptRegression(pb.AcceptRegressionRequest(name=ONE, comment="safer"))
     worse = Conditions(factors={"gemm[n=512]": 3.0})
     run = await laboratory.run(branch("main"), worse)
     await laboratory.confirm(run, worse)
     assert (await laboratory.get(run)).verdict == "regressed"
-    assert [row.state for row in await laboratory.regressions()] == ["confirmed"]
+    # Against the level of before it is the same one, worse; against the accepted level a new one.
+    expected = ["confirmed"] if pinned else ["accepted", "confirmed"]
+    assert [row.state for row in await laboratory.regressions()] == expected
+
+
+async def base_of(laboratory: Laboratory, run_id: int) -> int | None:
+    async with laboratory.database.transaction() as session:
+        return (await session.get_one(Comparison, run_id)).base_run_id
+
+
+async def test_accepting_moves_what_runs_are_compared_with_on_every_host_that_showed_it(
+    laboratory: Laboratory, stubs: Stubs
+) -> None:
+    def slow(host: str, copy: float = 1.0) -> Conditions:
+        return Conditions(host=host, factors={"gemm[n=512]": 1.10, "copy[n=1]": copy})
+
+    for host in ("node-1", "node-2"):
+        await laboratory.run(branch("main"), Conditions(host=host))
+    # Both hosts show it, and each time something else got worse beside it on one of them.
+    first = await laboratory.run(branch("main"), slow("node-1"))
+    await laboratory.confirm(first, slow("node-1"))
+    second = await laboratory.run(branch("main"), slow("node-2"))
+    third = await laboratory.run(branch("main"), slow("node-1", copy=1.2))
+    await laboratory.confirm(third, slow("node-1", copy=1.2))
+    assert [(await laboratory.get(run_id)).verdict for run_id in (first, second, third)] == ["regressed"] * 3
+    accept = pb.AcceptRegressionRequest(name=ONE, comment="the safer algorithm")
+    accepted = await stubs.regressions.AcceptRegression(accept)
+    assert accepted.events[-1].comment == f"core runs are compared with runs/{second} now"
+    for host, base in (("node-1", first), ("node-2", second)):
+        again = await laboratory.run(branch("main"), slow(host))
+        assert (await base_of(laboratory, again), (await laboratory.get(again)).verdict) == (base, "pass")
+    # The level itself is what on top of it is measured against, however little that is.
+    on_top = await laboratory.run(branch("main"), Conditions(host="node-2", factors={"gemm[n=512]": 1.10 * 1.03}))
+    assert await laboratory.confirmation(on_top) is not None
+
+
+async def test_what_was_accepted_by_mistake_is_taken_back_whole(laboratory: Laboratory, stubs: Stubs) -> None:
+    await confirmed(laboratory)
+    await stubs.regressions.AcceptRegression(pb.AcceptRegressionRequest(name=ONE, comment="safer"))
+    again = await stubs.regressions.ReopenRegression(pb.ReopenRegressionRequest(name=ONE))
+    assert again.events[-1].comment == "core runs are compared with runs/1 again"
+    async with laboratory.database.transaction() as session:
+        assert (await session.scalars(select(AcceptedLevel))).all() == []
+    after = await laboratory.run(branch("main"), SLOW)
+    assert (await base_of(laboratory, after), (await laboratory.get(after)).verdict) == (1, "regressed")
 
 
 async def test_a_branch_is_not_blamed_for_what_is_open_where_it_comes_from(laboratory: Laboratory) -> None:

@@ -91,11 +91,14 @@ def may_replace(new: Coverage, old: Coverage) -> bool:
     return same_depth or new.cases >= old.cases
 
 
-async def advance(session: AsyncSession, run: Run, project: Project, *, cases: frozenset[str], now: datetime) -> bool:
+async def advance(
+    session: AsyncSession, run: Run, project: Project, *, cases: frozenset[str], now: datetime, actor: str = COLLECTOR
+) -> bool:
     """Let the head of a run's branch be this run, if it may; gives whether it is.
 
-    The caller has made sure that nothing regressed. A drill, a run that did not end well or had failing cases, one
-    that is older than the head, one that leaves out cases that the head has, and a pinned head change nothing.
+    The caller has made sure that nothing regressed, or that people have accepted it. A drill, a run that did not end
+    well or had failing cases, one that is older than the head, one that leaves out cases that the head has, and a
+    pinned head change nothing.
     """
     if run.drill or "duet" in run.spec or run.outcome != Outcome.OK or run.pull_request:
         return False
@@ -105,7 +108,7 @@ async def advance(session: AsyncSession, run: Run, project: Project, *, cases: f
     name = BRANCH_PREFIX + own_branch(run, project)
     head = await store.find(session, project.id, name, run.suite, lock=True)
     if head is None:
-        session.add(_new(project, name, run, actor=COLLECTOR, now=now, automatic=True))
+        session.add(_new(project, name, run, actor=actor, now=now, automatic=True))
         return True
     if head.pinned or head.run_id >= run.id:
         return False
@@ -114,7 +117,35 @@ async def advance(session: AsyncSession, run: Run, project: Project, *, cases: f
     old = Coverage(spec=RunSpec.from_json(before.spec), cases=await result_store.cases_of(session, before.id))
     if not may_replace(Coverage(spec=RunSpec.from_json(run.spec), cases=cases), old):
         return False
-    head.run_id, head.updated_at, head.updated_by, head.automatic = run.id, now, COLLECTOR, True
+    head.run_id, head.updated_at, head.updated_by, head.automatic = run.id, now, actor, True
+    return True
+
+
+async def advance_to_accepted(session: AsyncSession, run: Run, *, actor: str, now: datetime) -> Run | None:
+    """Let the head of a run's branch be the newest run that was called worse and accepted since; none where it stays.
+
+    What passed later is the head already.
+    """
+    project = await session.get_one(Project, run.project_id)
+    branches = branch_names(own_branch(run, project), project.default_branch)
+    found = await store.newest_accepted(session, project.id, run.suite, branches)
+    if found is None:
+        return None
+    cases = await result_store.cases_of(session, found.id)
+    return found if await advance(session, found, project, cases=cases, now=now, actor=actor) else None
+
+
+async def take_back(session: AsyncSession, first: Run, base_run_id: int, *, actor: str, now: datetime) -> bool:
+    """Let the head of a run's branch be what that was compared with, if it is the run or a later one; gives whether.
+
+    A head that was set or pinned by a person stays.
+    """
+    project = await session.get_one(Project, first.project_id)
+    name = BRANCH_PREFIX + own_branch(first, project)
+    head = await store.find(session, project.id, name, first.suite, lock=True)
+    if head is None or head.pinned or not head.automatic or head.run_id < first.id:
+        return False
+    head.run_id, head.updated_at, head.updated_by = base_run_id, now, actor
     return True
 
 

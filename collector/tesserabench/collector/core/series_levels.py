@@ -50,6 +50,11 @@ async def accept_level(
     await change_store.accept(session, series_ids, line, run_id, now)
 
 
+async def refuse_level(session: AsyncSession, series_ids: Collection[int], line: str, *, run_id: int) -> None:
+    """Take back that these series have their normal level from a run on."""
+    await change_store.refuse(session, series_ids, line, run_id)
+
+
 async def run_noise_of(
     session: AsyncSession, line: str, better: Mapping[int, str], *, before: int
 ) -> dict[int, RunNoise]:

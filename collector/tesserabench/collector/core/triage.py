@@ -1,18 +1,18 @@
 """What people do about findings. Each leaves an event with its actor, and an audit row."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.core import audit, regressions, series_levels
+from tesserabench.collector.core import audit, baselines, regressions, series_levels
 from tesserabench.collector.core.finding_life import TRANSITIONS, Event
 from tesserabench.collector.core.regressions import Act, note, step
 from tesserabench.collector.errors import FailedPreconditionError, invalid_field
 from tesserabench.collector.store import regressions as store
-from tesserabench.collector.store.tables import Regression
+from tesserabench.collector.store.tables import Regression, Run
 from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, FindingKind, RegressionState
-from tesserabench.wire.names import regression_name
+from tesserabench.wire.names import regression_name, run_name
 from tesserabench.wire.reasons import Reason
 
 RESOLUTIONS: Mapping[str, Event] = {
@@ -153,13 +153,47 @@ async def accept(session: AsyncSession, regression_id: int, *, act: Act) -> None
         message = f"{regression_name(regression_id)} is {what} and has no level to accept; resolve or ignore it"
         raise FailedPreconditionError(message, reason=Reason.REGRESSION_CLOSED)
     await _take(session, regression, Event.ACCEPTED, act)
+    by_run = await _first_runs(session, regression)
+    for run_id, series_ids in by_run.items():
+        await series_levels.accept_level(session, series_ids, regression.branch, run_id=run_id, now=act.now)
+    await _move_baselines(session, regression, by_run, act)
+
+
+async def _first_runs(session: AsyncSession, regression: Regression) -> dict[int, list[int]]:
+    """The series of a finding, by the first run that each is worse in."""
     by_run: dict[int, list[int]] = {}
     for member, _ in await store.members(session, regression.id):
         first = member.run_id or regression.run_id
         if first is not None:
             by_run.setdefault(first, []).append(member.series_id)
-    for run_id, series_ids in by_run.items():
-        await series_levels.accept_level(session, series_ids, regression.branch, run_id=run_id, now=act.now)
+    return by_run
+
+
+async def _take_back(session: AsyncSession, regression: Regression, act: Act) -> None:
+    """Let the level be no longer the normal one, nor what runs are compared with."""
+    for run_id, series_ids in (await _first_runs(session, regression)).items():
+        await series_levels.refuse_level(session, series_ids, regression.branch, run_id=run_id)
+    if regression.run_id is None or regression.base_run_id is None:
+        return
+    first = await session.get_one(Run, regression.run_id)
+    if await baselines.take_back(session, first, regression.base_run_id, actor=act.actor, now=act.now):
+        told = f"{first.suite} runs are compared with {run_name(regression.base_run_id)} again"
+        note(session, regression, replace(act, comment=told, run_id=regression.base_run_id))
+
+
+async def _move_baselines(session: AsyncSession, regression: Regression, run_ids: Iterable[int], act: Act) -> None:
+    """Let runs be compared with what was accepted; where more than that got worse, it takes more than this answer."""
+    await session.flush()
+    done = set()
+    for run_id in sorted(run_ids):
+        run = await session.get_one(Run, run_id)
+        if run.suite in done:
+            continue
+        done.add(run.suite)
+        moved = await baselines.advance_to_accepted(session, run, actor=act.actor, now=act.now)
+        if moved is not None:
+            told = f"{run.suite} runs are compared with {run_name(moved.id)} now"
+            note(session, regression, replace(act, comment=told, run_id=moved.id))
 
 
 async def reopen(session: AsyncSession, regression_id: int, *, act: Act) -> None:
@@ -176,7 +210,10 @@ async def reopen(session: AsyncSession, regression_id: int, *, act: Act) -> None
         message = f"{regression_name(other)} is open for the same series; look there instead of reopening this one"
         raise FailedPreconditionError(message, reason=Reason.REGRESSION_OPEN)
     regression.duplicate_of = None
+    was_accepted = regression.state == RegressionState.ACCEPTED
     await _take(session, regression, Event.REOPENED, act)
+    if was_accepted:
+        await _take_back(session, regression, act)
 
 
 async def comment(session: AsyncSession, regression_id: int, *, act: Act) -> None:

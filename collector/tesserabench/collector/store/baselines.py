@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, literal, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Row, and_, cast, func, literal, not_, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.store.results import comparable_runs
-from tesserabench.collector.store.tables import Attempt, Baseline, Project, Run
-from tesserabench.collector.store.words import Verdict
+from sqlalchemy.orm import aliased
+from tesserabench.collector.store.results import comparable_runs, measured_well
+from tesserabench.collector.store.tables import Attempt, Baseline, Comparison, Project, Regression, Run
+from tesserabench.collector.store.words import RegressionState, Verdict
 
 
 async def find(session: AsyncSession, project_id: int, name: str, suite: str, *, lock: bool = False) -> Baseline | None:
@@ -56,8 +58,37 @@ async def newest_comparable(
 ) -> Run | None:
     """The newest earlier run on these branches (and hosts) that may serve as a baseline."""
     conditions = comparable_runs(run, branches, host_ids)
-    statement = select(Run).where(*conditions, Run.verdict != Verdict.REGRESSED.value)
+    statement = select(Run).where(*conditions, or_(Run.verdict != Verdict.REGRESSED.value, _is_accepted()))
     return await session.scalar(statement.order_by(Run.id.desc()).limit(1))
+
+
+async def newest_accepted(session: AsyncSession, project_id: int, suite: str, branches: Sequence[str]) -> Run | None:
+    """The newest run on these branches that was called worse and whose level people have accepted since."""
+    conditions = (*measured_well(project_id, suite, branches), Run.verdict == Verdict.REGRESSED.value, _is_accepted())
+    return await session.scalar(select(Run).where(*conditions).order_by(Run.id.desc()).limit(1))
+
+
+def _is_accepted() -> ColumnElement[bool]:
+    """Whether everything that a run's comparison calls worse belongs to findings whose level people have accepted.
+
+    A case that failed has no level, and an absolute limit is not accepted with a finding.
+    """
+    entry = func.jsonb_array_elements(Comparison.content["entries"]).table_valued("value").lateral("entry")
+    content = cast(entry.c.value, JSONB)
+    original = aliased(Regression)
+    number = cast(func.split_part(content["regression"].astext, "/", 2), BigInteger)
+    state = func.coalesce(original.state, Regression.state)
+    accepted = (
+        select(literal(1))
+        .select_from(Regression)
+        .outerjoin(original, original.id == Regression.duplicate_of)
+        .where(Regression.id == number, state == RegressionState.ACCEPTED.value)
+    )
+    worse = and_(content["verdict"].astext == "VERDICT_REGRESSED", content["primary"].astext == "true")
+    known = and_(content["regression"].is_not(None), content["reason"].is_(None), accepted.exists())
+    failed = content["quality"].contains([{"answer": "QUALITY_ANSWER_FAIL"}])
+    obstacle = select(literal(1)).select_from(entry).where(or_(and_(worse, not_(known)), failed))
+    return select(literal(1)).where(Comparison.run_id == Run.id, not_(obstacle.exists())).exists()
 
 
 async def measured_on(session: AsyncSession, run_id: int, host_ids: Sequence[int]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, func, select
+from sqlalchemy import Row, and_, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.history import SeriesLine, among
@@ -37,6 +37,12 @@ async def accept(session: AsyncSession, series_ids: Collection[int], line: str, 
     rows = [{"series_id": series_id, "line": line, "run_id": run_id, "at": now} for series_id in sorted(series_ids)]
     if rows:
         await session.execute(insert(AcceptedLevel).values(rows).on_conflict_do_nothing())
+
+
+async def refuse(session: AsyncSession, series_ids: Collection[int], line: str, run_id: int) -> None:
+    """Let the level that these series have from a run on be accepted no longer."""
+    here = (AcceptedLevel.series_id.in_(series_ids), AcceptedLevel.line == line, AcceptedLevel.run_id == run_id)
+    await session.execute(delete(AcceptedLevel).where(*here))
 
 
 async def accepted(session: AsyncSession, line: str, series_ids: Collection[int]) -> dict[int, int]:

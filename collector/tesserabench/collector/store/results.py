@@ -118,10 +118,18 @@ def comparable_runs(
         branches: Branches that count; the empty one is that of runs that name none.
         host_ids: Only runs that one of these hosts measured; none for any.
     """
-    conditions = [
-        Run.project_id == run.project_id,
-        Run.suite == run.suite,
-        Run.id < run.id,
+    conditions = [*measured_well(run.project_id, run.suite, branches), Run.id < run.id]
+    if host_ids is not None:
+        here = select(literal(1)).where(Attempt.run_id == Run.id, Attempt.host_id.in_(host_ids))
+        conditions.append(here.exists())
+    return tuple(conditions)
+
+
+def measured_well(project_id: int, suite: str, branches: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    """Conditions of runs that others may be compared with, whatever their verdict."""
+    return (
+        Run.project_id == project_id,
+        Run.suite == suite,
         Run.state == RunState.FINISHED.value,
         Run.outcome == Outcome.OK.value,
         Run.drill.is_(False),
@@ -131,11 +139,7 @@ def comparable_runs(
         Run.trigger != TriggerKind.CONFIRMATION.value,
         Run.branch.in_(branches),
         Run.pull_request == "",
-    ]
-    if host_ids is not None:
-        here = select(literal(1)).where(Attempt.run_id == Run.id, Attempt.host_id.in_(host_ids))
-        conditions.append(here.exists())
-    return tuple(conditions)
+    )
 
 
 async def levels_of_past_runs(

@@ -76,6 +76,7 @@ def reasons() -> dict[Reason, tuple[Look, ...]]:
         Reason.NOT_CONFIRMED: (looked("first look", base, slower), looked("second look: no host was free", base, ())),
         Reason.NULL_CONTROL_FAILED: (duet(),),
         Reason.MODE_MIX_CHANGED: (looked("a kernel with two modes", _modes(8, slow=1), _modes(9, slow=9)),),
+        Reason.BASE_MEASURED_ONCE: (looked("a first comparison", base, launches(4, 5, change=0.03)),),
     }
 
 

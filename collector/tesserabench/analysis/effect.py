@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+from tesserabench.analysis.doubt import Doubt
 from tesserabench.analysis.student import quantile
 from tesserabench.analysis.words import Better
 
@@ -36,6 +37,8 @@ class Effect:
     """How much worse the head is than the level of the history, when the base is not at that level itself."""
     assumed: bool = False
     """How much runs differ was assumed: there is one run a side, and no history."""
+    doubt: Doubt | None = None
+    """How far runs may be apart, where nothing tells how much they differ."""
     without_history: bool = False
     """The launches that are compared are all that the noise is known from."""
 

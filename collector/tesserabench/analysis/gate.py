@@ -159,11 +159,18 @@ def measured(effect: Effect, policy: Policy, better: Better, minimum: float) -> 
         change_low=fraction(ends[0]),
         change_high=fraction(ends[1]),
         worsening=fraction(effect.worsening),
-        p_value=min(1.0, 2 * exceedance(abs(effect.worsening) / effect.error, effect.degrees)),
+        p_value=_p_value(effect),
         confirmed=abs(effect.worsening) - half_width > limit,
         smallest_visible_change=fraction(_visible(effect, policy, limit)),
         notes=(wording.runs_assumed(),) if effect.assumed else (),
     )
+
+
+def _p_value(effect: Effect) -> float:
+    found = 2 * exceedance(abs(effect.worsening) / effect.error, effect.degrees)
+    if effect.doubt is not None:
+        found = max(found, 2 * exceedance(abs(effect.worsening) / effect.doubt.error, effect.doubt.degrees))
+    return min(1.0, found)
 
 
 def _reach(effect: Effect, policy: Policy) -> float:
@@ -173,8 +180,13 @@ def _reach(effect: Effect, policy: Policy) -> float:
 
 
 def _visible(effect: Effect, policy: Policy, limit: float) -> float:
-    needed = max(limit, _reach(effect, policy), effect.least)
+    needed = max(limit, _reach(effect, policy), _doubtful_reach(effect, policy), effect.least)
     return needed + effect.error * quantile(policy.power, effect.degrees)
+
+
+def _doubtful_reach(effect: Effect, policy: Policy) -> float:
+    """The same where nothing tells how much runs differ, and they may differ by more than is usual."""
+    return effect.doubt.reach(policy) if effect.doubt else 0.0
 
 
 def decide(
@@ -200,10 +212,7 @@ def decide(
                 open_question, Verdict.INCONCLUSIVE, wording.mix_changed(modes), reason=Reason.MODE_MIX_CHANGED
             )
     if _seen(effect, needed):
-        if effect.worsening > 0:
-            severity = policy.severity(fraction(effect.worsening), primary=primary)
-            return answer(measured, Verdict.REGRESSED, wording.regressed(measured), severity=severity)
-        return answer(measured, Verdict.IMPROVED, wording.improved(measured))
+        return _found(measured, effect, policy, primary=primary)
     measured = replace(measured, confirmed=False)
     if effect.against_level is not None and _seen(replace(effect, against_level=None), needed):
         sentences = wording.base_off_its_level(measured, effect.worsening, effect.against_level)
@@ -218,14 +227,29 @@ def decide(
     return answer(measured, Verdict.INCONCLUSIVE, sentences, reason=Reason.TOO_NOISY)
 
 
+def _found(measured: Judgement, effect: Effect, policy: Policy, *, primary: bool) -> Judgement:
+    """The judgement of a change that stands out of the usual noise."""
+    bound = _doubtful_reach(effect, policy)
+    if abs(effect.worsening) < bound:
+        sentences = wording.base_measured_once(measured, fraction(bound))
+        measured = replace(measured, confirmed=False)
+        return answer(measured, Verdict.INCONCLUSIVE, sentences, reason=Reason.BASE_MEASURED_ONCE)
+    if effect.worsening > 0:
+        severity = policy.severity(fraction(effect.worsening), primary=primary)
+        return answer(measured, Verdict.REGRESSED, wording.regressed(measured), severity=severity)
+    return answer(measured, Verdict.IMPROVED, wording.improved(measured))
+
+
 def _by_far(effect: Effect) -> float:
     return _BY_FAR + _BY_FAR_WITH_ONE_DEGREE / effect.degrees if effect.without_history else _OVERWHELMINGLY
 
 
 def _launches_to_settle(effect: Effect, policy: Policy, limit: float, excluded: float) -> int | None:
     """Launches a side that make a finding of what is large enough, or rule a major change out for what is not."""
-    if effect.worsening >= limit:
-        return effect.launches_to_reach(effect.worsening, 1 - policy.false_alarm * effect.error_share)
+    if abs(effect.worsening) >= limit:
+        doubt = effect.doubt.variance if effect.doubt else 0.0
+        wanted = replace(effect, fixed_variance=effect.fixed_variance + doubt)
+        return wanted.launches_to_reach(abs(effect.worsening), 1 - policy.false_alarm * effect.error_share)
     return effect.launches_to_reach(excluded - effect.worsening, policy.confidence)
 
 

@@ -24,7 +24,7 @@ from tesserabench.analysis.sessions import estimate
 from tesserabench.analysis.spending import Spending
 from tesserabench.analysis.words import Reason, Verdict
 
-_SETTLEABLE = frozenset({Reason.TOO_NOISY, Reason.TOO_FEW_SAMPLES, Reason.THROTTLED})
+_SETTLEABLE = frozenset({Reason.TOO_NOISY, Reason.TOO_FEW_SAMPLES, Reason.THROTTLED, Reason.BASE_MEASURED_ONCE})
 
 
 class Standing(StrEnum):

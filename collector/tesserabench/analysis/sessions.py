@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tesserabench.analysis.doubt import Seen, doubt_of
 from tesserabench.analysis.effect import Effect
 from tesserabench.analysis.history import RunNoise
 from tesserabench.analysis.launch import Launch, Side
@@ -53,15 +54,6 @@ class _Place:
     def difference(self) -> float:
         return mean([item.level for item in self.head]) - mean([item.level for item in self.base])
 
-    @property
-    def unshared(self) -> float:
-        """How many times the variance of a session is in the difference: 2 for one a side, less for several."""
-        shares: dict[str, float] = {}
-        for side, sign in ((self.base, -1.0), (self.head, 1.0)):
-            for item in side:
-                shares[item.run] = shares.get(item.run, 0.0) + sign / len(side)
-        return math.fsum(share**2 for share in shares.values())
-
 
 def estimate(base: Side, head: Side, policy: Policy, history: RunNoise | None) -> Effect:
     """The effect between two sides whose launches know their session and all have a positive finite value."""
@@ -77,11 +69,25 @@ def estimate(base: Side, head: Side, policy: Policy, history: RunNoise | None) -
         for side in (place.base, place.head)
         for item in side
     ]
+    shown, shown_degrees = _shown(found)
     variance, worth = _between(found, floor, history)
-    unshared = sum(place.unshared for place in found) / len(found) ** 2
+    unshared = sum(_unshared([place]) for place in found) / len(found) ** 2
     sibling = 0.0 if places else 2 * SIBLING_NOISE**2
     error, degrees = _satterthwaite([*sampling, (variance * unshared, worth)], sibling)
     launch_variance = _launch_variance(found)
+    doubt = None
+    if history is None:
+        of_launches, its_degrees = _satterthwaite(sampling, sibling)
+        seen = Seen(
+            launch_variance=launch_variance,
+            sampling=of_launches**2,
+            degrees=its_degrees,
+            between_runs=variance * unshared,
+            unshared=_unshared(found),
+            shown=max(0.0, shown),
+            shown_degrees=shown_degrees,
+        )
+        doubt = doubt_of(seen, floor)
     return Effect(
         worsening=mean([place.difference for place in found]),
         error=error,
@@ -90,6 +96,7 @@ def estimate(base: Side, head: Side, policy: Policy, history: RunNoise | None) -
         fixed_variance=_unshrinking(found, variance) + sibling,
         elsewhere=not places,
         error_share=_HISTORY_SHARE if history else 1.0,
+        doubt=doubt,
         without_history=history is None,
     ).towards_worse(head.better)
 
@@ -130,15 +137,34 @@ def _between(places: Sequence[_Place], floor: NoiseFloor, history: RunNoise | No
         expected, worth = history.deviation**2, history.degrees
     else:
         expected, worth = max(floor.run**2, RUN_TO_LAUNCH_NOISE**2 * _launch_variance(places)), _USUAL_WORTH
+    shown, degrees = _shown(places)
+    if degrees and shown > expected:
+        # Two sessions say little by themselves: shrunk to what is expected, as far as that is worth.
+        return (expected * worth + shown * degrees) / (worth + degrees), worth + degrees
+    return expected, worth if history is not None else math.inf
+
+
+def _unshared(places: Sequence[_Place]) -> float:
+    """How many times the variance of a session is in the difference: 2 for one a side, less for several.
+
+    What a session adds is taken to be the same at all of these places, and to drop out where both sides share it.
+    """
+    shares: dict[str, float] = {}
+    for place in places:
+        for side, sign in ((place.base, -1.0), (place.head, 1.0)):
+            for item in side:
+                shares[item.run] = shares.get(item.run, 0.0) + sign / len(side) / len(places)
+    return math.fsum(share**2 for share in shares.values())
+
+
+def _shown(places: Sequence[_Place]) -> tuple[float, float]:
+    """What sessions of one side differ by beyond their launches, with its degrees of freedom; (0, 0) for one a side."""
     several = [side for place in places for side in (place.base, place.head) if len(side) > 1]
     degrees = sum(len(side) - 1 for side in several)
-    if degrees:
-        squares = sum(squares_about_mean([item.level for item in side]) for side in several)
-        shown = squares / degrees - mean([item.error for side in several for item in side])
-        if shown > expected:
-            # Two sessions say little by themselves: shrunk to what is expected, as far as that is worth.
-            return (expected * worth + shown * degrees) / (worth + degrees), worth + degrees
-    return expected, worth if history is not None else math.inf
+    if not degrees:
+        return 0.0, 0.0
+    squares = sum(squares_about_mean([item.level for item in side]) for side in several)
+    return squares / degrees - mean([item.error for side in several for item in side]), float(degrees)
 
 
 def _unshrinking(places: Sequence[_Place], between: float) -> float:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tesserabench.analysis.doubt import Doubt, Seen, doubt_of
 from tesserabench.analysis.effect import Effect
 from tesserabench.analysis.families import Family, pooled_variance
 from tesserabench.analysis.history import RunNoise
@@ -77,6 +78,7 @@ def estimate(base: Side, head: Side, policy: Policy, history: RunNoise | None, f
     return replace(
         effect,
         error=math.hypot(effect.error, math.sqrt(sibling)),
+        doubt=effect.doubt and replace(effect.doubt, error=math.hypot(effect.doubt.error, math.sqrt(sibling))),
         fixed_variance=effect.fixed_variance + sibling,
         elsewhere=not places,
     ).towards_worse(head.better)
@@ -161,8 +163,17 @@ def _assuming(contrasts: Sequence[_Contrast], floor: NoiseFloor) -> Effect:
         fixed_variance=between_runs,
         error_share=share,
         assumed=True,
+        doubt=_doubt(contrasts, floor, between_runs),
         without_history=True,
     )
+
+
+def _doubt(contrasts: Sequence[_Contrast], floor: NoiseFloor, between_runs: float) -> Doubt:
+    """What runs may differ by; the places of a host may share what a run adds."""
+    sampling, degrees = _sampling(contrasts)
+    launch = mean([contrast.launch_variance for contrast in contrasts]) / 2
+    seen = Seen(launch_variance=launch, sampling=sampling, degrees=degrees, between_runs=between_runs)
+    return doubt_of(seen, floor)
 
 
 def _with_history(contrasts: Sequence[_Contrast], history: RunNoise) -> Effect:

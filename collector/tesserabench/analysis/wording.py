@@ -134,6 +134,22 @@ def runs_assumed() -> str:
     return "How much runs differ is assumed: there is one run a side, and too little history."
 
 
+def base_measured_once(judgement: Judgement, bound: float) -> Sentences:
+    """More than launches differ by, and no more than two runs may."""
+    assert judgement.worsening is not None
+    word = "Worse" if judgement.worsening > 0 else "Better"
+    return (
+        (
+            f"{word}: {_change(judgement)}, more than launches explain. But the base was measured once, and nothing "
+            f"tells how much runs differ here: two runs of the same code may be {_unsigned(bound)} apart."
+        ),
+        (
+            "Look again (`tbctl run trigger --confirm 3`), or measure the base on other occasions: with eight runs of "
+            "it this is known."
+        ),
+    )
+
+
 def runs_unknown(base: int, head: int, history: int) -> Sentences:
     """Nothing says how much runs differ."""
     return (

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     NULL_CONTROL_FAILED = "null_control_failed"
     MODE_MIX_CHANGED = "mode_mix_changed"
     QUALITY_LIMIT = "quality_limit"
+    BASE_MEASURED_ONCE = "base_measured_once"
 
 
 class CauseHint(StrEnum):

@@ -54,6 +54,8 @@ class _VerdictReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict
     """The values come in two modes that did not move, and one of them has become more frequent."""
     VERDICT_REASON_QUALITY_LIMIT: _VerdictReason.ValueType  # 12
     """The value is beyond an absolute limit of the policy."""
+    VERDICT_REASON_BASE_MEASURED_ONCE: _VerdictReason.ValueType  # 13
+    """The base was measured once, and nothing tells how much two runs of the same code differ there."""
 
 class VerdictReason(_VerdictReason, metaclass=_VerdictReasonEnumTypeWrapper):
     """Why a comparison came out as it did. Stable words for programs; the sentence beside it is for people."""
@@ -84,6 +86,8 @@ VERDICT_REASON_MODE_MIX_CHANGED: VerdictReason.ValueType  # 11
 """The values come in two modes that did not move, and one of them has become more frequent."""
 VERDICT_REASON_QUALITY_LIMIT: VerdictReason.ValueType  # 12
 """The value is beyond an absolute limit of the policy."""
+VERDICT_REASON_BASE_MEASURED_ONCE: VerdictReason.ValueType  # 13
+"""The base was measured once, and nothing tells how much two runs of the same code differ there."""
 Global___VerdictReason: _TypeAlias = VerdictReason  # noqa: Y015
 
 class _CauseKind:

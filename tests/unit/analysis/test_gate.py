@@ -89,15 +89,47 @@ def test_noise_makes_it_inconclusive_and_says_what_would_settle_it() -> None:
     assert judgement.recommendation
 
 
-def test_more_launches_that_would_settle_it_do_settle_it() -> None:
-    spread = (0.98, 1.0, 1.02)
-    judgement = judge(side(*spread), side(*(1.06 * value for value in spread)), POLICY)
+KNOWN = RunNoise(deviation=0.003, degrees=20)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.06, Verdict.REGRESSED), (1 / 1.06, Verdict.IMPROVED)])
+def test_more_launches_that_would_settle_it_do_settle_it(factor: float, verdict: Verdict) -> None:
+    spread = (0.97, 1.0, 1.03)
+    judgement = judge(side(*spread), side(*(factor * value for value in spread)), POLICY, history=KNOWN)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert judgement.launches_to_settle is not None
     more = (spread * judgement.launches_to_settle)[: judgement.launches_to_settle]
     assert f"{judgement.launches_to_settle} launches" in judgement.recommendation
-    settled = judge(side(*more), side(*(1.06 * value for value in more)), POLICY)
-    assert settled.verdict is not Verdict.INCONCLUSIVE
+    settled = judge(side(*more), side(*(factor * value for value in more)), POLICY, history=KNOWN)
+    assert settled.verdict is verdict
+
+
+RESTLESS = (0.992, 1.0, 1.008, 0.995, 1.005)
+
+
+@pytest.mark.parametrize(("factor", "word"), [(1.035, "Worse: +3.5 %"), (1 / 1.035, "Better: -3.4 %")])
+def test_what_two_runs_may_be_apart_is_no_finding_while_nothing_tells_how_much_runs_differ(
+    factor: float, word: str
+) -> None:
+    head = side(*(factor * value for value in RESTLESS))
+    judgement = judge(side(*RESTLESS), head, POLICY)
+    assert (judgement.verdict, judgement.reason) == (Verdict.INCONCLUSIVE, Reason.BASE_MEASURED_ONCE)
+    assert judgement.explanation.startswith(word)
+    assert "the base was measured once" in judgement.explanation
+    assert "--confirm" in judgement.recommendation
+    assert (judgement.severity, judgement.confirmed) == (None, False)
+    # A history that tells it decides; a change beyond what runs may differ by needs none.
+    known = judge(side(*RESTLESS), head, POLICY, history=RunNoise(deviation=0.002, degrees=20))
+    assert known.verdict is (Verdict.REGRESSED if factor > 1 else Verdict.IMPROVED)
+    large = judge(side(*RESTLESS), side(*(factor**2 * value for value in RESTLESS)), POLICY)
+    assert large.verdict is known.verdict
+
+
+def test_a_change_that_counts_is_no_more_likely_by_chance_than_the_gate_may_err() -> None:
+    # What is told of chance is meant for runs that differ by as much as they may.
+    judgement = judge(side(*RESTLESS), side(*(1.035 * value for value in RESTLESS)), POLICY)
+    assert judgement.p_value is not None
+    assert judgement.p_value > POLICY.false_alarm
 
 
 @pytest.mark.parametrize("factor", [2.75, 1 / 2.75])

@@ -9,6 +9,7 @@ from typing import Any
 
 from tesserabench.analysis.compare import Comparison, Entry
 from tesserabench.analysis.environment import Difference
+from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.looks import LookSeen
 from tesserabench.analysis.quality import QualityLine, quality_score
 from tesserabench.analysis.results import SeriesKey
@@ -78,7 +79,7 @@ def entry_json(entry: Entry, regression: int | None = None) -> dict[str, Any]:
             "severity": _enum("SEVERITY", judgement.severity),
             "reason": _enum("VERDICT_REASON", judgement.reason),
             "explanation": judgement.explanation,
-            "recommendation": judgement.recommendation,
+            "recommendation": _advice(judgement, regression),
             "regression": None if regression is None else regression_name(regression),
             "rule": entry.rule,
             "quality": [_quality(entry.quality)] if entry.quality else [],
@@ -88,6 +89,14 @@ def entry_json(entry: Entry, regression: int | None = None) -> dict[str, Any]:
             "looks": [_look(look) for look in judgement.looks],
         }
     )
+
+
+def _advice(judgement: Judgement, regression: int | None) -> str:
+    """What to do next; what belongs to a finding is accepted there, and the baseline follows."""
+    if regression is None:
+        return judgement.recommendation
+    accept = f"accept it: tbctl regression accept {regression} --comment 'why'"
+    return judgement.recommendation.replace("move the baseline to this run", accept)
 
 
 def key_of_entry(entry: Mapping[str, Any]) -> SeriesKey:

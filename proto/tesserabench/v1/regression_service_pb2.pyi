@@ -426,6 +426,7 @@ class Regression(_message.Message):
     SUITE_FIELD_NUMBER: _builtins.int
     DEVICE_MODEL_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
+    NEXT_STEPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`regressions/{regression}`."""
     project: _builtins.str
@@ -508,6 +509,10 @@ class Regression(_message.Message):
     def triage_time(self) -> _timestamp_pb2.Timestamp:
         """When a person first did something about it."""
 
+    @_builtins.property
+    def next_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___NextStep]:
+        """What a person can do about it now, the likeliest first; in a list it is left out."""
+
     def __init__(
         self,
         *,
@@ -543,10 +548,11 @@ class Regression(_message.Message):
         suite: _builtins.str = ...,
         device_model: _builtins.str = ...,
         branch: _builtins.str = ...,
+        next_steps: _abc.Iterable[Global___NextStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_feedback", b"_feedback", "attribution", b"attribution", "change", b"change", "create_time", b"create_time", "evidence", b"evidence", "feedback", b"feedback", "ignore_until", b"ignore_until", "revision", b"revision", "triage_time", b"triage_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_feedback", b"_feedback", "attribution", b"attribution", "base_run", b"base_run", "branch", b"branch", "cause", b"cause", "change", b"change", "confirming_run", b"confirming_run", "create_time", b"create_time", "device_model", b"device_model", "drill", b"drill", "duplicate_of", b"duplicate_of", "events", b"events", "evidence", b"evidence", "feedback", b"feedback", "feedback_by", b"feedback_by", "ignore_until", b"ignore_until", "kind", b"kind", "member_count", b"member_count", "members", b"members", "name", b"name", "owner", b"owner", "policy", b"policy", "project", b"project", "reproduce", b"reproduce", "revision", b"revision", "run", b"run", "severity", b"severity", "state", b"state", "subject", b"subject", "suite", b"suite", "summary", b"summary", "triage_time", b"triage_time", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_feedback", b"_feedback", "attribution", b"attribution", "base_run", b"base_run", "branch", b"branch", "cause", b"cause", "change", b"change", "confirming_run", b"confirming_run", "create_time", b"create_time", "device_model", b"device_model", "drill", b"drill", "duplicate_of", b"duplicate_of", "events", b"events", "evidence", b"evidence", "feedback", b"feedback", "feedback_by", b"feedback_by", "ignore_until", b"ignore_until", "kind", b"kind", "member_count", b"member_count", "members", b"members", "name", b"name", "next_steps", b"next_steps", "owner", b"owner", "policy", b"policy", "project", b"project", "reproduce", b"reproduce", "revision", b"revision", "run", b"run", "severity", b"severity", "state", b"state", "subject", b"subject", "suite", b"suite", "summary", b"summary", "triage_time", b"triage_time", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
     _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
@@ -558,6 +564,32 @@ class Regression(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__feedback) -> _WhichOneofReturnType__feedback | None: ...
 
 Global___Regression: _TypeAlias = Regression  # noqa: Y015
+
+@_typing.final
+class NextStep(_message.Message):
+    """Something that a person can do, or wait for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    """What it is, as a sentence."""
+    command: _builtins.str
+    """How it is typed; empty when there is nothing to do but wait."""
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        command: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NextStep: _TypeAlias = NextStep  # noqa: Y015
 
 @_typing.final
 class ListRegressionsRequest(_message.Message):

@@ -68,6 +68,8 @@ def a_finding_of_the_history() -> Regression:
         feedback_by="ann",
         policy="projects/default/policies/3",
     )
+    found.next_steps.add(what="It is ignored until 2030-01-01 10:05 UTC, when it alerts again")
+    found.next_steps.add(what="It is not over", command="tbctl regression reopen 8 --comment 'why'")
     found.create_time.FromDatetime(START)
     found.ignore_until.FromDatetime(NOW)
     told = found.attribution

@@ -8,6 +8,7 @@ from tesserabench.cli.context import CommandContext
 from tesserabench.cli.errors import CliError, UsageProblem
 from tesserabench.cli.grammar import command
 from tesserabench.cli.options import MOMENT, REGRESSION, options
+from tesserabench.cli.output.table import clean
 from tesserabench.cli.output.words import number_of, words_of
 from tesserabench.cli.parsing import short_id
 from tesserabench.cli.views.findings import about, regression_columns, state_of
@@ -197,10 +198,15 @@ def _change(context: CommandContext, names: Sequence[str], call: Callable[[str],
 
 
 def _sentence(before: Regression, after: Regression) -> str:
+    """What changed, what followed from it, and what happens now by itself."""
     old, new = state_of(before), state_of(after)
     parts = [f"{old} -> {new}" if old != new else f"stays {new}"]
     if before.owner != after.owner:
         parts.append(f"owner {after.owner or 'nobody'}")
     if after.HasField("feedback") and (not before.HasField("feedback") or before.feedback != after.feedback):
         parts.append("the detector was right" if after.feedback else "the detector was wrong")
-    return f"regression {short_id(after.name)} ({about(after)}): {', '.join(parts)}"
+    # The first new event is the answer itself.
+    followed = [event.comment for event in after.events[len(before.events) + 1 :] if event.comment]
+    waits = [step.what for step in after.next_steps if not step.command and old != new]
+    sentence = f"regression {short_id(after.name)} ({about(after)}): {', '.join(parts)}"
+    return "\n  ".join(map(clean, (sentence, *followed, *waits)))

@@ -86,6 +86,7 @@ def regression_details(item: Regression, now: datetime) -> list[tuple[str, str]]
     if len(item.members) > _MOST_MEMBERS:
         pairs.append(("More series", str(len(item.members) - _MOST_MEMBERS)))
     pairs += [(f"Event {place}", _event(event)) for place, event in enumerate(item.events, start=1)]
+    pairs += [("Next", ": ".join(filter(None, (step.what, step.command)))) for step in item.next_steps]
     return [(label, value) for label, value in pairs if value]
 
 
@@ -103,7 +104,7 @@ def _what(item: Regression) -> list[tuple[str, str]]:
         ("Metric", f"{entry.metric} on {entry.device}" if entry.device else entry.metric),
         ("Change", " ".join(filter(None, (change(_change(entry)), _interval(entry))))),
         ("Explanation", entry.explanation),
-        ("Next", entry.recommendation),
+        ("Advice", entry.recommendation),
     ]
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import Row
 from tesserabench.collector.api.enums import number
 from tesserabench.collector.api.translation import from_json, revision_message, timestamp
 from tesserabench.collector.core.finding_evidence import named
+from tesserabench.collector.core.next_steps import next_steps
 from tesserabench.collector.core.reproducing import reproduce_command
 from tesserabench.collector.store.regressions import RegressionRow
 from tesserabench.collector.store.tables import Regression, RegressionEvent, RegressionMember, Series
@@ -75,6 +76,7 @@ def whole_regression_message(
     message = regression_message(row, member_count=len(members))
     message.events.extend(map(_event, events))
     message.members.extend(_member(member, series) for member, series in members)
+    message.next_steps.extend(pb.NextStep(what=step.what, command=step.command) for step in next_steps(row[0]))
     return message
 
 

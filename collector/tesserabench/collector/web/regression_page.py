@@ -8,12 +8,11 @@ from markupsafe import Markup
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import regressions
-from tesserabench.collector.core.finding_life import TRANSITIONS, Event
+from tesserabench.collector.core.next_steps import NextStep, next_steps
 from tesserabench.collector.core.reproducing import reproduce_command
 from tesserabench.collector.store import boxes as box_store
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store.tables import Regression, RegressionEvent, RegressionMember, Run, Series
-from tesserabench.collector.store.words import OPEN_REGRESSION_STATES, FindingKind, RegressionState
 from tesserabench.collector.web import chart
 from tesserabench.collector.web.chart import Group
 
@@ -35,8 +34,7 @@ class RegressionPage:
     reproduce: str
     events: Sequence[RegressionEvent]
     drawing: Markup
-    commands: Sequence[tuple[str, str]]
-    """What can be done now: what it does, and how to type it."""
+    next_steps: Sequence[NextStep]
 
 
 async def read(session: AsyncSession, regression_id: int) -> RegressionPage:
@@ -69,33 +67,6 @@ async def read(session: AsyncSession, regression_id: int) -> RegressionPage:
         reproduce=reproduce_command(regression),
         events=await store.events(session, regression_id),
         drawing=chart.launches(groups, series.unit) if series is not None else Markup(),
-        commands=commands(regression, run),
+        next_steps=next_steps(regression),
     )
 
-
-def commands(regression: Regression, run: Run | None) -> list[tuple[str, str]]:
-    """What a person can do with a finding in its state."""
-    number = regression.id
-    if regression.state not in OPEN_REGRESSION_STATES:
-        return [("It is not over", f"tbctl regression reopen {number} --comment 'why'")]
-    possible = [
-        (Event.ACKNOWLEDGED, "I look after it: the alert ends, it stays open", "ack {} --comment 'what I know'"),
-        (Event.ASSIGNED, "Somebody else is to look after it", "assign {} --owner NAME"),
-        (Event.IGNORED, "Not now: the alert ends until then", "ignore {} --until 14d --comment 'why'"),
-        (Event.FIXED, "It is fixed: later runs verify it", "resolve {} --as fixed --comment 'how'"),
-        (Event.FALSE_POSITIVE, "There is nothing: the detector was wrong", "resolve {} --as false-positive"),
-        (Event.INFRASTRUCTURE, "A machine was at fault", "resolve {} --as infrastructure --comment 'which'"),
-    ]
-    if regression.kind == FindingKind.REGRESSION and not regression.drill:
-        possible.append(
-            (Event.ACCEPTED, "It is wanted: its level is the normal one from now on", "accept {} --comment 'why'")
-        )
-    state = RegressionState(regression.state)
-    found = [
-        (what, f"tbctl regression {words.format(number)}")
-        for event, what, words in possible
-        if (state, event) in TRANSITIONS
-    ]
-    if run is not None:
-        found.append(("Measure it again", f"tbctl run retry {run.id} --wait"))
-    return found

@@ -119,6 +119,13 @@ def test_slow_keeps_the_devices_that_are_and_says_where_to_read_on(fleet: FakeCo
     assert "tbctl regression get 12" in said.err
 
 
+def test_a_fleet_without_a_slow_device_is_said_to_have_none(fleet: FakeCollector, tbctl: Tbctl) -> None:
+    fleet.device_comparisons = COMPARISONS[:1]
+    assert "no device is slow or drifts" in tbctl("node", "compare", "--slow").err
+    fleet.device_comparisons = []
+    assert "no devices that can be compared" in tbctl("node", "compare", "--slow").err
+
+
 def test_programs_get_one_item_for_each_device_and_class(fleet: FakeCollector, tbctl: Tbctl) -> None:
     items = json.loads(tbctl("node", "compare", "-o", "json").out)["items"]
     assert len(items) == len(COMPARISONS)

@@ -9,9 +9,11 @@ from tesserabench.collector.core.endings import worst
 from tesserabench.collector.core.hosts import HostState, state_of
 from tesserabench.collector.core.pace import HOSTS_PER_SECOND, pace_of
 from tesserabench.collector.core.schedules import next_on_grid
+from tesserabench.collector.core.siblings import class_of
 from tesserabench.collector.core.spec import ParameterOverride, RunSpec
 from tesserabench.collector.core.suites import KnownSuite, check_spec
 from tesserabench.collector.errors import InvalidArgumentError
+from tesserabench.collector.store.tables import Series
 from tesserabench.collector.store.words import Outcome
 from tesserabench.wire.reasons import Reason
 
@@ -99,3 +101,18 @@ def test_a_drill_must_name_a_benchmark_of_the_suite() -> None:
     check_spec(RunSpec(suite="core", drill={"gemm": 1.1}), {"core": CORE})
     with pytest.raises(InvalidArgumentError, match=r"spec\.drill: 'gem'.*did you mean gemm"):
         check_spec(RunSpec(suite="core", drill={"gem": 1.1}), {"core": CORE})
+
+
+@pytest.mark.parametrize(
+    ("suite", "benchmark", "expected"),
+    [
+        ("memory", "triad", "memory"),
+        ("gemm", "matmul", "compute"),
+        ("fft", "c2c", "compute"),
+        ("primitives", "sort", "memory"),
+        ("core", "gemm/matmul", "compute"),
+        ("kernels", "softmax", "softmax"),
+    ],
+)
+def test_devices_are_compared_by_what_a_suite_tests(suite: str, benchmark: str, expected: str) -> None:
+    assert class_of(Series(suite=suite, benchmark=benchmark)) == expected

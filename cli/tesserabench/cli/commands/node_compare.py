@@ -39,10 +39,12 @@ def compare_command(context: CommandContext, **values: Any) -> None:
     typed, collector = Texts(values=values), context.collector
     request = CompareDevicesRequest(model=typed.text("model"), suite=typed.text("suite"))
     found = list(collector.call(collector.stubs.hosts.CompareDevices, request).comparisons)
+    nothing = "no devices that can be compared: two of a model must have measured the same suite"
     if typed.flag("slow"):
+        if found:
+            nothing = "no device is slow or drifts"
         wanted = {one.device for one in found if one.drifting or one.standing == DeviceStanding.DEVICE_STANDING_SLOW}
         found = [one for one in found if one.device in wanted]
-    nothing = "no devices that can be compared: two of a model must have measured the same suite"
     if not context.printer.for_people or not found:
         context.printer.message_list("DeviceComparison", found, comparison_columns(), nothing=nothing)
         return

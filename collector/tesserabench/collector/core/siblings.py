@@ -40,12 +40,12 @@ _MOST_RUNS = 4000
 
 _CLASSES: Mapping[str, str] = {
     **dict.fromkeys(("gemm", "attention", "conv", "fft", "norm", "elementwise", "llm", "compute"), "compute"),
-    **dict.fromkeys(("memory", "embedding", "sort", "scan", "reduce", "copy"), "memory"),
+    **dict.fromkeys(("memory", "embedding", "primitives", "sparse", "sort", "scan", "reduce", "copy"), "memory"),
     **dict.fromkeys(("transfer", "pcie"), "transfer"),
     **dict.fromkeys(("collectives", "nvlink"), "collectives"),
     "latency": "latency",
 }
-"""What kind of strength a family of benchmarks tests; any other family is a class of its own."""
+"""What kind of strength a suite or a family of benchmarks tests; any other family is a class of its own."""
 
 _log = structlog.get_logger(__name__)
 
@@ -74,9 +74,10 @@ class Readings:
 
 
 def class_of(series: Series) -> str:
-    """The class of tests that a series belongs to, by the family of its benchmark."""
+    """The class of tests that a series belongs to, by its suite, else by the family of its benchmark."""
+    # A run of suite `core` is made of cases of `memory/copy` and `gemm/matmul`: their suites are `memory` and `gemm`.
     family = series.benchmark.partition("/")[0]
-    return _CLASSES.get(family, family)
+    return _CLASSES.get(series.suite) or _CLASSES.get(family, family)
 
 
 def _name(series: Series) -> str:

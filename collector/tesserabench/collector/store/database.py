@@ -1,6 +1,8 @@
 """The way to PostgreSQL: sessions for queries, connections for bulk writes, notifications that survive."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -193,7 +195,9 @@ def translated_errors() -> Iterator[None]:
 
 
 def _unavailable(error: BaseException) -> UnavailableError:
-    message = f"the database is not available: {_sentence(error)}; try again in a moment"
+    # Whatever statement or connection runs into a full disk, libpq quotes what the system said.
+    remedy = "make room on its disk" if os.strerror(errno.ENOSPC) in str(error) else "try again in a moment"
+    message = f"the database is not available: {_sentence(error)}; {remedy}"
     return UnavailableError(message, reason=Reason.DATABASE_UNAVAILABLE)
 
 

@@ -29,6 +29,7 @@ NAMES_AND_LABELS = {
     "device_deviation_ratio": {"device_model", "device", "test_class", "host"},
     "history_duration_seconds": set(),
     "history_runs": {"state"},
+    "series_broken": set(),
     "series_stale": {"project", "suite", "device_model"},
     "slow_device_ratio": {"project", "device", "device_model", "regression_id", "severity"},
     "false_alarm_ratio": {"project", "device_model"},

@@ -164,6 +164,9 @@ HISTORY_SECONDS = Histogram(
 HISTORY_RUNS = SnapshotGauge(
     "history_runs", "Ended runs that are not in the histories yet: they wait, or failed to be taken in.", ("state",)
 )
+SERIES_BROKEN = SnapshotGauge(
+    "series_broken", "Series that could not be analysed when they got their last points; they are tried again.", ()
+)
 SERIES_STALE = SnapshotGauge(
     "series_stale", "Series that give no results any more.", ("project", "suite", "device_model")
 )

@@ -17,7 +17,7 @@ from tesserabench.collector.core import metrics, regressions, rhythms, suites
 from tesserabench.collector.core.regressions import NewFinding, Subject
 from tesserabench.collector.core.rhythms import Rhythm
 from tesserabench.collector.core.series_rules import rules_of
-from tesserabench.collector.store import history_pages
+from tesserabench.collector.store import history_broken, history_pages
 from tesserabench.collector.store import hosts as host_store
 from tesserabench.collector.store import missing as store
 from tesserabench.collector.store.database import Database
@@ -83,9 +83,10 @@ async def look(database: Database, policy: Policy, now: datetime) -> int:
 
 
 async def refresh(session: AsyncSession, now: datetime) -> None:
-    """Let the gauges show the series that are stale, and the runs that are not in the histories yet."""
+    """Let the gauges show series that are stale or broken, and runs that are not in the histories yet."""
     del now
     metrics.SERIES_STALE.replace({key: float(count) for key, count in (await store.stale_counts(session)).items()})
+    metrics.SERIES_BROKEN.replace({(): float(await history_broken.count(session))})
     metrics.HISTORY_RUNS.replace(
         {(state,): float(count) for state, count in (await history_pages.due_counts(session)).items()}
     )

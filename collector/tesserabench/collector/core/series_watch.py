@@ -8,6 +8,7 @@ makes its series be read from the beginning.
 A transaction takes its locks in the order in which all of the collector does: see `store.database`.
 """
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 
@@ -91,6 +92,7 @@ async def _read(session: AsyncSession, run_ids: Sequence[int], news: News) -> in
         points = measured.get(run_id, [])
         flagged = await _flagged(session, run)
         news.whole |= await store.drop_points(session, run_id, line, [point.series_id for point in points])
+        await asyncio.sleep(0)
         for point in points:
             new = NewPoint(run_id, run.created_at, line, point.series_id in flagged, point)
             news.points.setdefault(new.key, []).append(new)

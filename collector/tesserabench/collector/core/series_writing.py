@@ -25,7 +25,7 @@ from tesserabench.collector.store.history_words import ChangeState
 _BESIDE = 8
 """Points beside a change that its levels are read from where no other change limits them."""
 _GONE = -1
-_AT_ONCE = 64
+_AT_ONCE = 32
 _POINTS_AT_ONCE = 50_000
 
 _log = structlog.get_logger(__name__)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -11,15 +10,16 @@ from sqlalchemy import (
     TableValuedAlias,
     Text,
     and_,
-    cast,
+    bindparam,
     column,
     func,
     literal,
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import NullType
 from tesserabench.collector.store import packed
 from tesserabench.collector.store.history_tables import HistoryPoint
 from tesserabench.collector.store.tables import Attempt, Host, Measurement, Project, Run, Series, Trial
@@ -30,11 +30,10 @@ SeriesLine = tuple[int, str]
 
 _HOSTS = "\x1f"
 """Between hosts while they are sent."""
-_ROWS_AT_ONCE = 4000
+_ROWS_AT_ONCE = 2000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunPoint:
+class RunPoint(NamedTuple):
     """What a run gave for one series."""
 
     series_id: int
@@ -113,7 +112,7 @@ async def measured(session: AsyncSession, run_ids: Collection[int]) -> dict[int,
             func.percentile_cont(0.5).within_group(each.value),
             func.sum(each.launches),
             func.sqrt(func.avg(each.variance)),
-            func.array_agg(aggregate_order_by(each.host, each.host)),
+            func.string_agg(each.host, aggregate_order_by(literal(_HOSTS), each.host)),
             func.string_agg(each.comparability.distinct(), literal("+")),
             func.string_agg(each.fingerprint.distinct(), literal("+")),
         )
@@ -121,17 +120,17 @@ async def measured(session: AsyncSession, run_ids: Collection[int]) -> dict[int,
         .order_by(each.run_id, each.series_id)
     )
     found: dict[int, list[RunPoint]] = {run_id: [] for run_id in run_ids}
-    for row in await session.execute(statement):
-        point = RunPoint(
-            series_id=row[1],
-            value=row[2],
-            launches=int(row[3]),
-            spread=row[4],
-            hosts=tuple(row[5]),
-            comparability=row[6] or "",
-            fingerprint=row[7] or "",
-        )
-        found[row[0]].append(point)
+    hosts: dict[str, tuple[str, ...]] = {}
+    for part in (await session.execute(statement)).partitions(_ROWS_AT_ONCE):
+        for run_id, series_id, value, launches, spread, named, comparability, fingerprint in part:
+            if named not in hosts:
+                hosts[named] = tuple(named.split(_HOSTS))
+            point = RunPoint(
+                series_id, value, int(launches), spread, hosts[named], comparability or "", fingerprint or ""
+            )
+            found[run_id].append(point)
+        # Making objects of rows takes the event loop's time; calls are answered in between.
+        await asyncio.sleep(0)
     return found
 
 
@@ -227,7 +226,6 @@ async def points_of(session: AsyncSession, keys: Collection[SeriesLine]) -> dict
                 if told not in hosts:
                     hosts[told] = tuple(told.split(_HOSTS)) if told else ()
                 found[series_id, line].append(Point(run_id, at, value, hosts[told]))
-            # Making objects of rows takes the event loop's time; calls are answered in between.
             await asyncio.sleep(0)
     return found
 
@@ -271,8 +269,6 @@ def packed_keys(keys: Collection[SeriesLine]) -> tuple[packed.Packed, packed.Pac
 
 def among(keys: Collection[SeriesLine]) -> TableValuedAlias:
     """Series and lines as a table to join with: one statement for any number of them, compiled once."""
-    ordered = sorted(keys)
-    ids = cast(literal([key[0] for key in ordered], ARRAY(BigInteger)), ARRAY(BigInteger))
-    lines = cast(literal([key[1] for key in ordered], ARRAY(Text)), ARRAY(Text))
-    told = func.unnest(ids, lines).table_valued(column("series_id", BigInteger), column("line", Text), name="wanted")
+    columns = [bindparam(None, column, type_=NullType(), unique=True) for column in packed_keys(keys)]
+    told = func.unnest(*columns).table_valued(column("series_id", BigInteger), column("line", Text), name="wanted")
     return told.render_derived()

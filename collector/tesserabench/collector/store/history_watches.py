@@ -1,5 +1,6 @@
 """The watch over each series: one row is read and written for one more point."""
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -27,7 +28,13 @@ class WatchedSeries(NamedTuple):
     device_key: str
     better: str
     primary: bool
-    parameters: Mapping[str, Any]
+    parameters_json: str
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """By name."""
+        read: dict[str, Any] = json.loads(self.parameters_json)
+        return read
 
 
 class WatchRow(NamedTuple):
@@ -58,7 +65,8 @@ _LOCK = """
     SELECT watch.line, watch.points, watch.last_run_id, watch.last_at, watch.tail, watch.edition,
       CAST(watch.segments AS text), CAST(watch.known AS text),
       series.id, series.project_id, series.suite, series.benchmark, series.case_id, series.mode, series.metric,
-      series.device_key, series.better, series."primary", series.parameters
+      series.device_key, series.better, series."primary",
+      CAST(series.parameters AS text)
     FROM unnest(%s, %s) AS wanted (series_id, line)
     JOIN series_watch AS watch ON watch.series_id = wanted.series_id AND watch.line = wanted.line
     JOIN series ON series.id = watch.series_id

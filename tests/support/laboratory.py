@@ -85,6 +85,8 @@ class Conditions:
     reason: str = ""
     case_seconds: float = 0.0
     """How long each case takes."""
+    launches: int | None = None
+    """Only so many of those that were asked for; None for all."""
 
 
 class Laboratory:
@@ -131,6 +133,16 @@ class Laboratory:
             endings.begin(run, self.clock.now)
             await session.flush()
             await endings.settle(session, run, self.clock.now)
+
+    async def measure_partly(self, run_id: int, conditions: Conditions) -> None:
+        """Let what `conditions` says of a run be measured, and the run go on measuring."""
+        host_id = await self.host(conditions.host)
+        async with self.database.transaction() as session:
+            run = await session.get_one(Run, run_id)
+            for attempt in await session.scalars(select(Attempt).where(Attempt.run_id == run_id)):
+                state, outcome = attempt.state, attempt.outcome
+                await self._attempt(session, run, attempt, host_id, conditions)
+                attempt.state, attempt.outcome, attempt.ended_at = state, outcome, None
 
     async def run(self, request: Request | None = None, conditions: Conditions | None = None) -> int:
         """Ask for a run, measure it and take the first look; gives its id."""
@@ -180,7 +192,7 @@ class Laboratory:
         log = IngestLog(attempt_id=attempt.id, epoch=attempt.epoch, host_id=host_id, closed=True)
         session.add(log)
         sequence = 0
-        for trial in range(spec.trials):
+        for trial in range(spec.trials if under.launches is None else under.launches):
             session.add(_trial(attempt, trial, under, self.clock.now))
             measured = [(case, arm) for case in under.cases if wanted(spec, case) for arm in arms]
             for position, (case, arm) in enumerate(measured, start=1):

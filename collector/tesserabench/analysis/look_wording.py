@@ -21,6 +21,8 @@ def _shown(look: LookSeen) -> str:
     notes = [*look.hosts]
     if look.number > 1 and look.change is not None:
         notes.append("in turns with the base" if look.interleaved else "other order")
+    if look.change is not None and look.launches < look.planned:
+        notes.append(f"cut off after {look.launches} of {look.planned} launches")
     return f"{change} ({', '.join(notes)})" if notes else change
 
 

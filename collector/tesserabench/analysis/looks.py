@@ -15,6 +15,8 @@ class LookSeen:
     """`runs/{run}` that measured it."""
     hosts: tuple[str, ...]
     launches: int
+    planned: int = 0
+    """Launches that were asked for, where it was cut off before all of them were measured; 0 otherwise."""
     interleaved: bool = False
     """Both sides were measured in turns, in the same processes."""
     verdict: Verdict | None = None

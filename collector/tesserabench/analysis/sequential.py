@@ -47,6 +47,8 @@ class Look:
     head: ResultSet
     asked: frozenset[SeriesKey]
     interleaved: bool = False
+    planned: int = 0
+    """Launches that were asked for, where it was cut off; 0 otherwise."""
     why_nothing: str = ""
     """Why nothing at all was measured, as a sentence."""
 
@@ -160,14 +162,15 @@ class _Series:
         alone = self._judge(base, _side(look.head, self.head), level_of=look.number)
         if look.why_nothing:
             alone = replace(alone, worsening=None, explanation=look.why_nothing)
-        seen = replace(_seen(alone, look.number, look.head, head), interleaved=look.interleaved)
+        seen = _seen(alone, look.number, look.head, head)
+        seen = replace(seen, interleaved=look.interleaved, planned=look.planned)
         return _Shown(look=seen, alone=alone)
 
     def together(self, shown: Sequence[_Shown]) -> Judgement:
         """The judgement on the launches of every look that gave something, session by session at each place."""
         usable = {item.look.number for item in shown if item.alone.worsening is not None}
         if usable == {1}:
-            return shown[0].alone
+            return _at_first(shown[0].alone, self.matter.spending)
         base, head = self._launches(usable)
         kept = comparable(replace(self.base.side, launches=base), replace(self.head.side, launches=head))
         policy = self._policy(max(item.look.number for item in shown))
@@ -208,11 +211,18 @@ class _Series:
         return replace(self.matter.policies[self._key], confidence=1 - level)
 
     def _scaled(self, judgement: Judgement, policy: Policy) -> Judgement:
-        """With the p value of the whole procedure: below its error where the look finds something at its own."""
-        if judgement.p_value is None:
-            return judgement
-        share = self.matter.spending.error / (1 - policy.confidence)
-        return replace(judgement, p_value=min(1.0, judgement.p_value * share))
+        return _of_the_whole(judgement, self.matter.spending, 1 - policy.confidence)
+
+
+def _of_the_whole(judgement: Judgement, spending: Spending, level: float) -> Judgement:
+    """With the p value of the whole procedure: below its error where a look finds something at its own level."""
+    if judgement.p_value is None:
+        return judgement
+    return replace(judgement, p_value=min(1.0, judgement.p_value * spending.error / level))
+
+
+def _at_first(judgement: Judgement, spending: Spending) -> Judgement:
+    return _of_the_whole(judgement, spending, spending.level(1))
 
 
 def _side(results: ResultSet, like: SeriesResult) -> Side | None:
@@ -253,7 +263,8 @@ def _seen(judgement: Judgement, number: int, results: ResultSet, series: SeriesR
 def _corrected(matter: Matter, together: Mapping[SeriesKey, Judgement]) -> dict[SeriesKey, Judgement]:
     """The judgements without the findings that as many series bring by chance, primary metrics by themselves."""
     series = by_key(matter.head)
-    everything = {**matter.first, **together}
+    first = {key: _at_first(judgement, matter.spending) for key, judgement in matter.first.items()}
+    everything = {**first, **together}
     corrected = dict(together)
     for primary in (True, False):
         keys = [

@@ -1,11 +1,15 @@
 """Runs that are looked at again until they are decided, or until looks and budget are gone."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.laboratory import FINISHED, JUDGING, Conditions, Laboratory, Request, at_once
+from tesserabench.analysis.compare import compare
+from tesserabench.analysis.policy import Policy
+from tesserabench.analysis.spending import Spending
 from tesserabench.collector.core import judging, runs
 from tesserabench.collector.core.spec import DuetSpec, GateSpec, Revision, RunSpec
 from tesserabench.collector.store import comparisons
@@ -176,11 +180,51 @@ async def test_the_budget_ends_looking_and_is_named(laboratory: Laboratory) -> N
     assert [regression.state for regression in await laboratory.regressions()] == ["suspected"]
 
 
+async def test_the_launches_of_a_look_that_the_budget_cuts_off_count(laboratory: Laboratory) -> None:
+    await laboratory.run()
+    run_id = await laboratory.run(gated(budget_seconds=300.0), SLOW)
+    ((_, measuring),) = await looks_of(laboratory, run_id)
+    await laboratory.measure_partly(measuring.id, Conditions(factors=SLOW.factors, launches=3))
+    laboratory.clock.advance(301)
+    await laboratory.judge(run_id)
+    run = await laboratory.get(run_id)
+    assert (run.state, run.verdict, run.severity) == (FINISHED, "regressed", "critical")
+    entry = await entry_of(laboratory, run_id)
+    assert "cut off after 3 of 5 launches" in entry["explanation"]
+    assert [seen["launches"] for seen in entry["looks"]] == [5, 3]
+    assert [regression.state for regression in await laboratory.regressions()] == ["confirmed"]
+
+
+async def test_a_look_is_planned_to_end_before_the_budget_does(laboratory: Laboratory) -> None:
+    await laboratory.run()
+    slow = Conditions(factors={GEMM: 1.20}, case_seconds=20)
+    # Five launches would take all of it; a host has to take them first.
+    run_id = await laboratory.run(gated(budget_seconds=100.0), slow)
+    ((asked, _),) = await looks_of(laboratory, run_id)
+    assert (asked.launches, asked.expected_seconds) == (4, 80.0)
+
+
+async def test_all_series_together_have_the_same_share_of_the_error_at_the_first_look(laboratory: Laboratory) -> None:
+    await laboratory.run()
+    run_id = await laboratory.ask(gated(looks=3))
+    await laboratory.measure(run_id, SLOW)
+    seen: list[tuple[float, float]] = []
+
+    async def noted(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if function is compare:
+            seen.append((args[2].confidence, kwargs["rules"](args[1].series[0]).confidence))
+        return function(*args, **kwargs)
+
+    await judging.judge(replace(laboratory.judging, offload=noted), run_id)
+    level = Spending(error=1 - Policy().confidence, looks=4).level(1)
+    assert seen == [(pytest.approx(1 - level), pytest.approx(1 - level))]
+
+
 async def test_a_short_budget_goes_to_what_is_worst(laboratory: Laboratory) -> None:
     await laboratory.run()
     slow = Conditions(factors={GEMM: 1.20, "copy[n=1]": 1.04}, case_seconds=20)
     # Five launches of one case take 100 s, and no three of both.
-    run_id = await laboratory.run(gated(budget_seconds=110.0), slow)
+    run_id = await laboratory.run(gated(budget_seconds=130.0), slow)
     ((asked, measuring),) = await looks_of(laboratory, run_id)
     assert RunSpec.from_json(measuring.spec).include == (r"^gemm\[n=512\]$",)
     assert (asked.launches, asked.expected_seconds) == (5, 100.0)

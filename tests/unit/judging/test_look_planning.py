@@ -6,10 +6,12 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
-from tesserabench.analysis.results import SeriesKey
+from tesserabench.analysis.launch import Launch
+from tesserabench.analysis.results import Failure, SeriesKey
 from tesserabench.collector.api.translation import gate_of
 from tesserabench.collector.core.look_hosts import may_move
 from tesserabench.collector.core.look_plan import MOST_LAUNCHES, Costs, LookPlan, Question, plan
+from tesserabench.collector.core.looked_at import of_themselves
 from tesserabench.collector.core.look_progress import LookView, progress
 from tesserabench.collector.core.looked_at import LookedAt
 from tesserabench.collector.core.looks import look_spec, same_code
@@ -203,3 +205,12 @@ def test_progress_says_which_look_it_is_and_what_of_the_budget_is_used() -> None
     short = run(gate=GateSpec(budget_seconds=30.0).to_json())
     assert progress(short, looks, NOW + timedelta(seconds=12)) == "look 2 of 4, 12 of 30 seconds used"
     assert progress(run(gate=GateSpec().to_json()), looks, NOW) == "look 2 of 2"
+
+
+def test_a_case_that_was_stopped_from_outside_failed_at_nothing() -> None:
+    def failure(outcome: str) -> Failure:
+        launch = Launch(value=None, outcome=outcome)
+        return Failure(case_id="a", mode="cold", suite="core", benchmark="a", parameters={}, launch=launch)
+
+    crashed = failure("device_error")
+    assert of_themselves([failure("cancelled"), crashed, failure("interrupted")]) == (crashed,)

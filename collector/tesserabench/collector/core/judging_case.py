@@ -30,7 +30,6 @@ from tesserabench.collector.store.look_tables import Look as LookRow
 from tesserabench.collector.store.tables import Comparison as ComparisonRow
 from tesserabench.collector.store.tables import Project, Run
 from tesserabench.collector.store.words import RunState
-from tesserabench.wire.names import run_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +91,11 @@ class Case:
             since=self.looks_since,
             points_at_host=self.points_at_host,
         )
+
+    @property
+    def overall_at_first(self) -> Policy:
+        """The limits of the whole at the first look: all series together may spend no more than one of them."""
+        return replace(self.terms.overall, confidence=1 - self.spending.level(1))
 
     def at_first(self) -> Rules:
         """The limits of the first look, which may spend only part of the error where others may follow."""
@@ -199,14 +203,16 @@ async def _false_alarms(
 async def _taken(session: AsyncSession, look: LookRow, measuring: Run, now: datetime) -> TakenLook:
     """What a look gave, as far as it was measured when it was no longer waited for."""
     why = looked_at.why_nothing(look, measuring, now)
-    done = measuring.state == RunState.FINISHED
-    empty = ResultSet(label=run_name(measuring.id), run=run_name(measuring.id))
-    head = await results.result_set(session, measuring, arm="b" if look.interleaved else "") if done else empty
+    cut_off = looked_at.was_cut_off(measuring)
+    head = await results.result_set(session, measuring, arm="b" if look.interleaved else "")
     if look.interleaved:
-        base = await results.result_set(session, measuring, arm="a") if done else empty
+        base = await results.result_set(session, measuring, arm="a")
     else:
         base_run = await session.get(Run, look.base_run_id) if look.base_run_id is not None else None
-        base = await results.result_set(session, base_run) if base_run is not None else empty
+        base = ResultSet(label="") if base_run is None else await results.result_set(session, base_run)
+    if cut_off:
+        # A case that was stopped halfway failed at nothing.
+        head, base = (replace(side, failures=looked_at.of_themselves(side.failures)) for side in (head, base))
     return TakenLook(
         measured=Look(
             number=look.number,
@@ -214,6 +220,7 @@ async def _taken(session: AsyncSession, look: LookRow, measuring: Run, now: date
             head=head,
             asked=frozenset(looked_at.keys(look.asked)),
             interleaved=look.interleaved,
+            planned=look.launches if cut_off else 0,
             why_nothing="" if head.series else why,
         ),
         measuring=measuring,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tesserabench.analysis.results import SeriesKey
+from tesserabench.analysis.results import Failure, SeriesKey
 from tesserabench.collector.core.spec import GateSpec
 from tesserabench.collector.store.look_tables import Look
 from tesserabench.collector.store.tables import Project, Run
@@ -45,6 +45,17 @@ def why_nothing(look: Look, measuring: Run, now: datetime) -> str:
     if measuring.outcome != Outcome.OK:
         return f"{name} ended with {measuring.outcome}: {measuring.reason or 'no reason was given'}."
     return ""
+
+
+def was_cut_off(measuring: Run) -> bool:
+    """Whether a look's run was waited for no longer before all of it was measured."""
+    return measuring.state != RunState.FINISHED or measuring.outcome == Outcome.CANCELLED
+
+
+def of_themselves(failures: Iterable[Failure]) -> tuple[Failure, ...]:
+    """The failures without those of cases that were stopped from outside."""
+    stopped = {Outcome.CANCELLED, Outcome.INTERRUPTED}
+    return tuple(failure for failure in failures if failure.launch.outcome not in stopped)
 
 
 def columns(key: SeriesKey) -> list[str]:

@@ -30,6 +30,8 @@ from tesserabench.wire.names import run_name
 
 _PRIORITY_GAIN = 10
 _HIGHEST_PRIORITY = 100
+_PLANNED_SHARE = 0.8
+"""Of the time that is left. The rest is for a host to take the look, and for a machine that is slower than before."""
 _CHANGED_LABEL = "git.changed"
 
 _log = structlog.get_logger(__name__)
@@ -81,7 +83,7 @@ async def ask(session: AsyncSession, at: LookedAt, wanted: Wanted) -> Asked:
         Costs(startup_seconds=startup, case_seconds=seconds, sides=look_plan.SIDES_IN_TURNS if in_turns else 1),
         usual_launches=spec.trials,
         fewest_launches=look_plan.FEWEST_IN_TURNS if in_turns else look_plan.FEWEST_LAUNCHES,
-        seconds_left=left,
+        seconds_left=None if left is None else _PLANNED_SHARE * left,
     )
     if plan is None:
         return Asked(look=None, why_not=f"{duration(left or 0)} of the budget is left, too little for another look.")

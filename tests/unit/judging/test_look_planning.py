@@ -11,9 +11,8 @@ from tesserabench.analysis.results import Failure, SeriesKey
 from tesserabench.collector.api.translation import gate_of
 from tesserabench.collector.core.look_hosts import may_move
 from tesserabench.collector.core.look_plan import MOST_LAUNCHES, Costs, LookPlan, Question, plan
-from tesserabench.collector.core.looked_at import of_themselves
 from tesserabench.collector.core.look_progress import LookView, progress
-from tesserabench.collector.core.looked_at import LookedAt
+from tesserabench.collector.core.looked_at import LookedAt, of_themselves
 from tesserabench.collector.core.looks import look_spec, same_code
 from tesserabench.collector.core.spec import GateSpec, HostSelector, RunSpec
 from tesserabench.collector.errors import InvalidArgumentError

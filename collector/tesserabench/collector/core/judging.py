@@ -88,7 +88,7 @@ async def judge(judging: Judging, run_id: int) -> None:
         return
     if case is None:
         return
-    overall = case.terms.overall
+    overall = case.overall_at_first
     comparison = await judging.offload(compare, case.base, case.head, overall, case.history, rules=case.at_first())
     comparison = applied(case.terms, comparison)
     comparison = slow_heads.excuse(comparison, case.slow)

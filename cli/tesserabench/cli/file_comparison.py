@@ -16,7 +16,8 @@ _WRITTEN_BY = "give a file written by: tbctl bench run --out, or: tbctl result l
 
 def names_a_file(reference: str) -> bool:
     """Whether a side of a comparison is a file rather than something that the collector knows."""
-    return reference.endswith(".json")
+    # No commit, branch or baseline begins like a path; a shell's <(...) is /dev/fd/63.
+    return reference.endswith(".json") or reference.startswith(("/", "./", "../"))
 
 
 def compare_files(base: str, head: str, *, suite: str = "", policy: str = "") -> Comparison:

@@ -76,3 +76,9 @@ def test_what_a_name_holds_cannot_steer_the_terminal_or_pass_for_a_line_of_ours(
     assert "\x1b" not in said.out
     assert "\nexit 0" not in said.out
     assert "\x1b" not in tbctl("detect", "no\x1b[2Jsuch").err
+
+
+def test_a_path_is_a_file_whatever_its_name(tbctl: Tbctl) -> None:
+    said = tbctl("compare", "/dev/null", "/dev/null")
+    assert said.status == 2
+    assert "/dev/null is no JSON" in said.err

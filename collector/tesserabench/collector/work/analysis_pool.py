@@ -16,6 +16,14 @@ import structlog
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+_IMPORTED_ONCE = [
+    "scipy.special",
+    "tesserabench.collector.core.judging",
+    "tesserabench.collector.core.policy_trials",
+    "tesserabench.collector.core.series_watch",
+    "tesserabench.collector.core.finding_causes",
+]
+
 _log = structlog.get_logger(__name__)
 
 
@@ -53,18 +61,20 @@ class AnalysisPool:
         task = functools.partial(function, *args, **kwargs)
         executor = self._processes()
         try:
-            return await asyncio.get_running_loop().run_in_executor(executor, task)
+            return await _carried_out(executor, task)
         except BrokenProcessPool:
             _log.warning("analysis.worker_died", function=function.__name__)
             if self._executor is executor:
                 # Not the one that another task has started meanwhile.
                 self._executor = None
-            return await asyncio.get_running_loop().run_in_executor(self._processes(), task)
+            return await _carried_out(self._processes(), task)
 
     def _processes(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            # Spawned, because gRPC does not survive a fork.
-            context = multiprocessing.get_context("spawn")
+            # gRPC does not survive a fork of this process. Another one is forked, which has imported everything: a
+            # worker starts in no time, and all of them share what it holds.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(_IMPORTED_ONCE)
             self._executor = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_follow_parent)
         return self._executor
 
@@ -73,3 +83,8 @@ class AnalysisPool:
         executor, self._executor = self._executor, None
         if executor is not None:
             await asyncio.to_thread(executor.shutdown, wait=True, cancel_futures=True)
+
+
+async def _carried_out(executor: ProcessPoolExecutor, task: Callable[[], _T]) -> _T:
+    # Handing over starts a worker when all are busy, and waits for the imports of the process that is forked.
+    return await asyncio.wrap_future(await asyncio.to_thread(executor.submit, task))

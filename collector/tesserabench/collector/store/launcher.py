@@ -27,6 +27,7 @@ _LARGEST_LOG_BYTES = 16 * 1024 * 1024
 _POLL_SECONDS = 0.02
 _LEFTOVER_SECONDS = 60
 _SAY_EVERY_SECONDS = 5.0
+_KNOWS_SYNC_METHODS = 17
 # Enters a user namespace in which root is nobody: PostgreSQL refuses to run as root, and no file has to change hands.
 _AS_NOBODY = ["unshare", "--user", "--map-user=65534", "--map-group=65534", "--"]
 
@@ -163,6 +164,8 @@ class Launcher:
             "--encoding=UTF8",
             "--locale=C",
             "--no-instructions",
+            # One flush of the file system instead of one for each of a thousand files: seconds less.
+            *(["--sync-method=syncfs"] if self._programs().major >= _KNOWS_SYNC_METHODS else []),
         ]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no outside text
         if answer.returncode != 0:

@@ -85,8 +85,10 @@ check: $(INSTALLED) ## Lint, types, import rules, contract
 # --- tests -----------------------------------------------------------------------------------------------------------
 
 .PHONY: test
+# Hundreds of processes start below: none of them has to compile what another one has compiled.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(INSTALLED) test-tools ## Every test
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-tools
 test-tools: $(INSTALLED)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from support.postgres import prepare_folder
 from support.waiting import wait_until
 
 BIN = Path(sys.executable).parent
@@ -88,8 +89,12 @@ class Addresses:
 class Fleet:
     """Everything that one system test started."""
 
-    def __init__(self, directory: Path, *, collector_settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, collector_settings: Mapping[str, str] | None = None, durable: bool = False
+    ) -> None:
+        """Start nothing yet. Only the database of a durable fleet waits for the disk, as it does for users."""
         self.directory = directory
+        self._durable = durable
         self.collector: Daemon | None = None
         self.agents: dict[str, Daemon] = {}
         self._collector_settings = dict(collector_settings or {})
@@ -122,7 +127,8 @@ class Fleet:
     def start_collector(self, **settings: str) -> Daemon:
         """Start the collector and return once it is ready. Ports stay the same over restarts, as agents expect."""
         self._collector_settings.update(settings)
-        self.collector_state.mkdir(parents=True, exist_ok=True)
+        if not self.collector_state.exists():
+            prepare_folder(self.collector_state / "postgres", durable=self._durable)
         fixed = (
             {}
             if self._addresses is None

@@ -39,7 +39,7 @@ class Log:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Any:
-    with Fleet(tmp_path, collector_settings=SETTINGS) as fleet:
+    with Fleet(tmp_path, collector_settings=SETTINGS, durable=True) as fleet:
         fleet.start_collector()
         start_agent(fleet)
         fleet.wait_for_hosts("alpha")

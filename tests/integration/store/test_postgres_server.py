@@ -51,7 +51,7 @@ def test_server_keeps_its_rows_over_a_stop_and_a_start(tmp_path: Path) -> None:
 
 
 def test_password_is_needed_and_readable_by_the_owner_alone(tmp_path: Path) -> None:
-    with private_postgres(tmp_path / "pg") as launcher:
+    with private_postgres(tmp_path / "pg", prepared=False) as launcher:
         dsn = launcher.folder.dsn()
         password = tmp_path / "pg" / "password"
         assert password.stat().st_mode & 0o777 == 0o600
@@ -161,7 +161,7 @@ def test_server_that_answers_and_dies_at_once_is_a_failed_start(tmp_path: Path) 
     with pytest.raises(DatabaseSetupError, match="broke off"):
         Dying(tmp_path / "pg").start()
     # It is free for the next try.
-    with private_postgres(tmp_path / "pg") as launcher:
+    with private_postgres(tmp_path / "pg", prepared=False) as launcher:
         assert count(launcher.folder.dsn(), "SELECT 1") == 1
 
 
@@ -175,7 +175,7 @@ async def test_provider_leaves_a_given_server_alone(tmp_path: Path) -> None:
 
 def test_interrupted_initialisation_is_begun_again(tmp_path: Path) -> None:
     (tmp_path / "pg" / "data.new" / "base").mkdir(parents=True)
-    with private_postgres(tmp_path / "pg") as launcher:
+    with private_postgres(tmp_path / "pg", prepared=False) as launcher:
         assert count(launcher.folder.dsn(), "SELECT 1") == 1
     assert not (tmp_path / "pg" / "data.new").exists()
 

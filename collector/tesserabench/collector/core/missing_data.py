@@ -65,20 +65,29 @@ class _Fleet:
 async def look(database: Database, policy: Policy, now: datetime) -> int:
     """Find what stopped and what came back; gives how many things stand still.
 
+    States of series and findings are written in transactions of their own: whoever takes runs into the histories holds
+    watches, whoever judges holds a project's findings, and here nobody is kept from the one while the other is waited
+    for.
+
     Raises:
         UnavailableError: the database is away.
     """
-    async with database.transaction() as session:
-        if not await store.try_lock(session):
+    async with database.transaction() as alone:
+        if not await store.try_lock(alone):
             return 0
-        hosts = [host for host in await host_store.all_hosts(session) if now - host.last_seen_at < _HOST_MEMORY]
+        async with database.transaction() as session:
+            hosts = [host for host in await host_store.all_hosts(session) if now - host.last_seen_at < _HOST_MEMORY]
+            gaps = {(gap.project_id, gap.subject): gap for gap in await _schedules(session, now)}
         fleet = _Fleet(suites=suites.catalogue(hosts), now=now, policy=policy)
-        gaps = {(gap.project_id, gap.subject): gap for gap in await _schedules(session, now)}
         after: SeriesLine | None = None
-        while rows := await store.quiet(session, before=now - _QUIET_LEAST, after=after, limit=_BLOCK):
-            await _series(session, rows, fleet, gaps)
+        while True:
+            async with database.transaction() as session:
+                rows = await store.quiet(session, before=now - _QUIET_LEAST, after=after, limit=_BLOCK)
+                if not rows:
+                    break
+                await _series(session, rows, fleet, gaps)
             after = (rows[-1][0].series_id, rows[-1][0].line)
-        await _tell(session, gaps, now)
+        await _tell(database, gaps, now)
     return len(gaps)
 
 
@@ -125,8 +134,7 @@ async def _series(
             states[state].append(key)
         if state is SeriesState.STALE:
             _add(gaps, watch, series, schedule, rule)
-    for state, keys in states.items():
-        await store.set_state(session, keys, state)
+    await store.set_states(session, states)
 
 
 def _state(watch: SeriesWatch, series: Series, schedule: Schedule | None, rule: Rule, fleet: _Fleet) -> SeriesState:
@@ -166,24 +174,30 @@ def _add(
         gap.cases.append(series.case_id)
 
 
-async def _tell(session: AsyncSession, gaps: Mapping[tuple[int, str], Gap], now: datetime) -> None:
-    for key in sorted(gaps):
-        gap = gaps[key]
-        finding = NewFinding(
-            subject=Subject(project_id=gap.project_id, kind=FindingKind.MISSING_DATA, id=gap.subject),
-            summary=summary(gap, now),
-            severity=Severity.MAJOR,
-            suite=gap.suite,
-            device_key=gap.device_key,
-            cause=CauseWord.UNKNOWN,
-            owner=gap.owner,
-        )
-        await regressions.open_finding(session, finding, now=now)
-    for row in await store.open_findings(session):
-        if (row.project_id, row.subject) not in gaps:
-            subject = Subject(project_id=row.project_id, kind=FindingKind.MISSING_DATA, id=row.subject)
-            await regressions.close_finding(session, subject, comment="nothing is missing any more", now=now)
-            _log.info("missing_data.over", subject=row.subject)
+async def _tell(database: Database, gaps: Mapping[tuple[int, str], Gap], now: datetime) -> None:
+    """Let the findings of each project say what is missing in it."""
+    async with database.transaction() as session:
+        known = [(row.project_id, row.subject) for row in await store.open_findings(session)]
+    for project_id in sorted({project_id for project_id, _ in (*gaps, *known)}):
+        async with database.transaction() as session:
+            for key in sorted(key for key in gaps if key[0] == project_id):
+                await regressions.open_finding(session, _finding(gaps[key], now), now=now)
+            for key in sorted(key for key in known if key[0] == project_id and key not in gaps):
+                subject = Subject(project_id=project_id, kind=FindingKind.MISSING_DATA, id=key[1])
+                await regressions.close_finding(session, subject, comment="nothing is missing any more", now=now)
+                _log.info("missing_data.over", subject=key[1])
+
+
+def _finding(gap: Gap, now: datetime) -> NewFinding:
+    return NewFinding(
+        subject=Subject(project_id=gap.project_id, kind=FindingKind.MISSING_DATA, id=gap.subject),
+        summary=summary(gap, now),
+        severity=Severity.MAJOR,
+        suite=gap.suite,
+        device_key=gap.device_key,
+        cause=CauseWord.UNKNOWN,
+        owner=gap.owner,
+    )
 
 
 def summary(gap: Gap, now: datetime) -> str:

@@ -1,12 +1,12 @@
 """Series and schedules that may have stopped, and the findings about those that have."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Row, and_, func, literal, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
-from tesserabench.collector.store.history import SeriesLine
+from tesserabench.collector.store.history import SeriesLine, among
 from tesserabench.collector.store.history_tables import SeriesWatch
 from tesserabench.collector.store.history_words import SeriesState
 from tesserabench.collector.store.tables import Project, Regression, Run, Schedule, Series
@@ -45,11 +45,19 @@ async def quiet(session: AsyncSession, *, before: datetime, after: SeriesLine | 
     return (await session.execute(statement)).all()
 
 
-async def set_state(session: AsyncSession, keys: Collection[SeriesLine], state: SeriesState) -> None:
-    """Write whether these series, whose watches are locked, still get results."""
-    if keys:
-        where = tuple_(SeriesWatch.series_id, SeriesWatch.line).in_(list(keys))
-        await session.execute(update(SeriesWatch).where(where).values(state=state.value))
+async def set_states(session: AsyncSession, keys: Mapping[SeriesState, Collection[SeriesLine]]) -> None:
+    """Write whether series still get results; their watches are locked in the order in which all of them are."""
+    every = [key for some in keys.values() for key in some]
+    if not every:
+        return
+    wanted = among(every)
+    here = and_(SeriesWatch.series_id == wanted.c.series_id, SeriesWatch.line == wanted.c.line)
+    locked = select(SeriesWatch.series_id).join(wanted, here).order_by(SeriesWatch.series_id, SeriesWatch.line)
+    await session.execute(locked.with_for_update(of=SeriesWatch))
+    for state, some in keys.items():
+        if some:
+            where = tuple_(SeriesWatch.series_id, SeriesWatch.line).in_(list(some))
+            await session.execute(update(SeriesWatch).where(where).values(state=state.value))
 
 
 async def running_schedules(session: AsyncSession) -> Sequence[Schedule]:

@@ -237,6 +237,36 @@ def test_a_metric_that_was_not_measured_never_passes() -> None:
     assert compare_under(Terms(rules=rules, today=AT), _results(100), _results(120)).verdict is Verdict.REGRESSED
 
 
+@pytest.mark.parametrize("metric", ["bandwidth", "bandwidth*", "[flops*, bandwidth*]"])
+def test_a_limit_on_a_metric_that_no_case_gave_never_passes(metric: str) -> None:
+    rules = _rules(f"rules: [{{name: promise, match: {{metric: {metric}}}, quality: {{minimum: 2, unit: GB/s}}}}]")
+    terms = Terms(rules=rules, today=AT)
+    comparison = compare_under(terms, _results(100), _results(100))
+    assert (comparison.verdict, comparison.reason) == (Verdict.INCONCLUSIVE, Reason.QUALITY_LIMIT)
+    assert "1 absolute limit could not be checked" in comparison.summary
+    assert "bandwidth" in comparison.summary
+    assert applied(terms, comparison) == comparison
+
+
+@pytest.mark.parametrize(
+    ("match", "note"),
+    [
+        ("{suite: core, benchmark: conv, metric: time}", "limits conv time, and nothing like it was measured."),
+        # Another suite may have them, or another device.
+        ("{suite: other, benchmark: conv}", ""),
+        ("{benchmark: conv, metric: time}", ""),
+        ("{device: elsewhere, metric: time}", ""),
+    ],
+)
+def test_a_limit_on_a_benchmark_of_the_suite_that_was_not_measured_is_told(match: str, note: str) -> None:
+    rules = _rules(f"rules: [{{name: promise, match: {match}, quality: {{maximum: 200}}}}]")
+    terms = Terms(rules=rules, today=AT)
+    comparison = compare_under(terms, _results(100), _results(100))
+    assert comparison.verdict is Verdict.PASS
+    assert comparison.notes == ((f"Rule 'promise' of the policy {note}",) if note else ())
+    assert applied(terms, comparison) == comparison
+
+
 def test_what_is_ignored_has_no_limits() -> None:
     rules = _rules("rules: [{name: promise, match: {metric: time}, quality: {maximum: 90}, ignore: known}]")
     comparison = compare_under(Terms(rules=rules, today=AT), _results(100), _results(100))

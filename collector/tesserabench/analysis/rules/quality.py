@@ -1,6 +1,6 @@
 """Absolute limits of a policy on what was compared: also on what should have been measured, and was not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tesserabench.analysis.compare import Comparison, Entry, rejudged
@@ -9,6 +9,7 @@ from tesserabench.analysis.launch import Side
 from tesserabench.analysis.quality import QualityAnswer, QualityLimit, QualityLine, quality_line
 from tesserabench.analysis.results import SeriesResult
 from tesserabench.analysis.rules.clause import Clause
+from tesserabench.analysis.rules.match import WHOLE_RUN, Match
 from tesserabench.analysis.rules.rule import Quality
 from tesserabench.analysis.rules.rule_set import RuleSet, subject_of
 from tesserabench.analysis.rules.units import in_unit
@@ -27,7 +28,46 @@ def limited(rules: RuleSet, branch: str, comparison: Comparison) -> Comparison:
         return comparison
     entries = [_checked(rules, branch, entry) for entry in comparison.entries]
     absent = [entry for clause in clauses for entry in _absent(clause, rules, branch, comparison)]
-    return rejudged(replace(comparison, entries=(*entries, *absent)), {})
+    everything = (*entries, *absent)
+    idle = [clause for clause in clauses if _is_idle(clause, branch, everything)]
+    nowhere = [_nowhere(clause, everything[0]) for clause in idle if not clause.match.keys - _ANY_CASE]
+    notes = [_note(clause) for clause in idle if clause.match.keys - _ANY_CASE and "suite" in clause.match.keys]
+    told = (*comparison.notes, *(note for note in notes if note not in comparison.notes))
+    return rejudged(replace(comparison, entries=(*everything, *nowhere), notes=told), {})
+
+
+_ANY_CASE = WHOLE_RUN | {"metric", "primary"}
+"""Keys of a match that leave open which cases it is about: one of them should have had the metric."""
+
+
+def _is_idle(clause: Clause, branch: str, entries: Sequence[Entry]) -> bool:
+    """Whether a rule is about the suite and branch of these entries, and about none of them."""
+    subjects = [subject_of(entry.series, branch=branch) for entry in entries]
+    whole = Match(texts={key: wanted for key, wanted in clause.match.texts.items() if key in WHOLE_RUN})
+    concerned = any(whole.obstacle(subject) is None for subject in subjects)
+    rule_of = {entry.quality.rule for entry in entries if entry.quality}
+    limits = clause.name in rule_of or any(clause.match.obstacle(subject) is None for subject in subjects)
+    return concerned and not limits
+
+
+def _wanted(clause: Clause, key: str) -> str:
+    wanted = clause.match.texts.get(key)
+    return " or ".join(wanted.texts()) if wanted else ""
+
+
+def _nowhere(clause: Clause, entry: Entry) -> Entry:
+    """An entry for a limit on a metric that no case gave."""
+    metric = _wanted(clause, "metric") or "any metric"
+    key = replace(entry.series.key, case_id="any case", mode="", metric=metric, device="")
+    side = Side(launches=(), better=entry.series.side.better)
+    series = replace(entry.series, key=key, benchmark="", parameters={}, side=side, primary=False, hosts=())
+    return _unmeasured(clause, entry, series)
+
+
+def _note(clause: Clause) -> str:
+    about = [_wanted(clause, key) for key in ("benchmark", "case", "metric")]
+    what = " ".join(filter(None, about)) or "what it names"
+    return f"Rule {clause.name!r} of the policy limits {what}, and nothing like it was measured."
 
 
 def _checked(rules: RuleSet, branch: str, entry: Entry) -> Entry:

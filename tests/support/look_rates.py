@@ -1,10 +1,13 @@
 """How often a run with further looks is judged wrongly, simulated: sessions that differ, hosts that differ."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from tesserabench.analysis.compare import compare
+from tesserabench.analysis.history import RunNoise
+from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.launch import Launch, Side
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.results import ResultSet, SeriesKey, SeriesResult
@@ -141,6 +144,84 @@ def _end(machine: _Machine, change: float, further: int) -> tuple[Verdict, int]:
         if found.standing is not Standing.OPEN or found.settles_nothing:
             break
     return judged.verdict, len(looks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """How comparisons of many series end, after every look."""
+
+    any_false: float
+    """Share of comparisons in which a series of identical code is called different."""
+    false_share: float
+    """False findings among all findings, on average over comparisons: the false discovery rate."""
+    found: float
+    """Share of the slower series that are found."""
+
+
+def together(*, series: int, slower: int, change: float, comparisons: int, further: int, seed: int = 7) -> Together:
+    """How comparisons of many series end when the noise is known, so that p values are exact, and any change counts.
+
+    That is the hardest case for what many series and several looks may err together: nothing but the shares of the
+    error holds findings back. Both sides are measured again at each look.
+
+    Args:
+        series: In each comparison.
+        slower: So many of them are slower by `change`.
+        change: As a fraction.
+        comparisons: To simulate.
+        further: Further looks at most.
+        seed: Of the generator.
+    """
+    generator = np.random.default_rng(seed)
+    machine = _Machine(Scenario(name="", kind="cuda", launch=0.01, session=0.0), generator)
+    keys = [replace(KEY, case_id=f"case-{number:03}") for number in range(series)]
+    ends = [_ends_together(machine, keys, frozenset(keys[:slower]), change, further) for _ in range(comparisons)]
+    return Together(
+        any_false=sum(bool(called - set(keys[:slower])) for called in ends) / comparisons,
+        false_share=sum(len(called - set(keys[:slower])) / max(1, len(called)) for called in ends) / comparisons,
+        found=sum(len(called & set(keys[:slower])) for called in ends) / (comparisons * max(1, slower)),
+    )
+
+
+def _ends_together(
+    machine: "_Machine", keys: Sequence[SeriesKey], slower: frozenset[SeriesKey], change: float, further: int
+) -> set[SeriesKey]:
+    """The series of one comparison that are called different in the end."""
+    # Not quite nothing, or the smallest change that matters would be none.
+    policy = Policy(minor=1e-6, major=1e-6, critical=0.9)
+    spending = Spending(error=1 - policy.confidence, looks=further + 1)
+    # Launches alone scatter, so that the noise between runs is what five of them leave.
+    noise = dict.fromkeys(keys, RunNoise(deviation=machine.scenario.launch / 5**0.5, degrees=1e6))
+
+    def measured(run: str, wanted: Sequence[SeriesKey], *, head: bool) -> ResultSet:
+        found = []
+        for key in wanted:
+            (item,) = machine.session(0, change if head and key in slower else 0.0, run).series
+            found.append(replace(item, key=key, benchmark=key.case_id))
+        return ResultSet(label=run, run=run, series=tuple(found))
+
+    base, head = measured("base", keys, head=False), measured("head", keys, head=True)
+    at_first = replace(policy, confidence=1 - spending.level(1))
+    entries = compare(base, head, at_first, noise).entries
+    judged = {entry.series.key: entry.judgement for entry in entries}
+    first, looks = dict(judged), list[Look]()
+    open_ = [key for key in keys if _is_open(first[key])]
+    for number in range(2, further + 2):
+        if not open_:
+            break
+        sides = measured(f"base-{number}", open_, head=False), measured(f"head-{number}", open_, head=True)
+        looks.append(Look(number=number, base=sides[0], head=sides[1], asked=frozenset(open_)))
+        policies = dict.fromkeys(keys, policy)
+        found = review(
+            Matter(base=base, head=head, first=first, policies=policies, history=noise, looks=looks, spending=spending)
+        )
+        judged |= {key: item.judgement for key, item in found.items()}
+        open_ = [key for key in open_ if found[key].standing is Standing.OPEN]
+    return {key for key, item in judged.items() if item.verdict in {Verdict.REGRESSED, Verdict.IMPROVED}}
+
+
+def _is_open(judgement: Judgement) -> bool:
+    return judgement.verdict is Verdict.REGRESSED or may_be_settled(judgement, base_too=True)
 
 
 def table(pairs: int = 2000, further: int = 3) -> str:

@@ -176,6 +176,9 @@ async def test_tbctl_shows_a_history_as_a_chart_and_as_data(
         assert [row["run"] for row in rows] == [str(run_id) for run_id in ids]
         wrong = await said("history", "gmem")
         assert (wrong.status, "did you mean 'gemm'?" in wrong.err) == (5, True)
+        for empty in ("", "  "):
+            nameless = await said("history", empty)
+            assert (nameless.status, "BENCHMARK is empty; name a benchmark or a case" in nameless.err) == (2, True)
         vague = await said("history", "gemm", "--metric", "flops")
         assert "leave some out" in vague.err
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tesserabench.analysis.rules import (
     ChangeKind,
     PolicyChange,
+    PolicyError,
     RuleSet,
     differences_of,
     json_schema,
@@ -43,6 +44,15 @@ def test_the_example_of_every_setting_is_read_and_named_in_the_schema(setting: S
         outer, _, inner = key.partition(".")
         assert outer in place["properties"]
         assert not inner or inner in place["properties"][outer]["properties"]
+
+
+@pytest.mark.parametrize("version", ["tesserabench/v9", "tesserabench/v1beta1", "9"])
+def test_a_file_of_another_version_is_refused_with_the_one_that_is_read(version: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        RuleSet.parse(f"apiVersion: {version}\nkind: Policy\nrule: []\n")
+    said = [problem.text("policy.yaml") for problem in caught.value.problems]
+    assert said[0].endswith("write tesserabench/v1; this reads no other")
+    assert said[1] == "policy.yaml:3: rule: no such key; did you mean 'rules'?"
 
 
 def test_the_schema_and_the_reader_know_the_same_keys() -> None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, text
 from support.histories import changes, measure, points, take_in, watch, watching, wobbly
 from support.laboratory import Laboratory, at_once
+from tesserabench.analysis.changepoints import extend_many
 from tesserabench.collector.core import metrics, missing_data, series_detection, series_watch, series_writing
 from tesserabench.collector.core.series_detection import Task
 from tesserabench.collector.core.series_watch import TakingInError
@@ -38,7 +39,7 @@ def found(rows: Sequence[Any]) -> list[tuple[str, str, int]]:
 
 
 def break_detector(patch: pytest.MonkeyPatch) -> None:
-    whole = series_detection.extend_many
+    whole = extend_many
 
     def choke(tails: Any, additions: Any) -> Any:
         if any(is_time(value) for values, _ in additions for value in values):

@@ -126,8 +126,12 @@ async def without_cause(
 
 
 async def lock_changes(session: AsyncSession, ids: Collection[int]) -> dict[int, ChangePoint]:
-    """Changes by id, locked until the commit."""
-    statement = select(ChangePoint).where(ChangePoint.id.in_(ids)).order_by(ChangePoint.id).with_for_update()
+    """Changes by id, locked until the commit, without those that the detector moves just now.
+
+    It takes them in the order of its series; waiting for one while holding another could be for ever.
+    """
+    statement = select(ChangePoint).where(ChangePoint.id.in_(ids)).order_by(ChangePoint.id)
+    statement = statement.with_for_update(skip_locked=True)
     rows = await session.scalars(statement, execution_options={"populate_existing": True})
     return {row.id: row for row in rows}
 

@@ -7,8 +7,7 @@ from datetime import datetime
 from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.tables import Attempt, CaseResult, Host, Measurement, Project, Run, Series, Trial
-from tesserabench.collector.store.tracks import UUID_OF_TRIAL, device_id, undisturbed
-from tesserabench.collector.store.words import Outcome
+from tesserabench.collector.store.tracks import device_id, on_devices, undisturbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +43,8 @@ async def spreads(session: AsyncSession, runs: Collection[int], *, host: str = "
     if not runs:
         return []
     logarithm = func.ln(Measurement.value)
-    trial = and_(
-        Trial.attempt_id == Measurement.attempt_id,
-        Trial.epoch == Measurement.epoch,
-        Trial.trial == Measurement.trial,
-    )
-    statement = (
-        select(
-            Measurement.series_id,
-            Measurement.run_id,
-            Host.name,
-            UUID_OF_TRIAL,
-            func.count(),
-            func.avg(logarithm),
-            func.var_samp(logarithm),
-        )
-        .join(Series, Series.id == Measurement.series_id)
-        .join(Attempt, and_(Attempt.id == Measurement.attempt_id, Attempt.epoch == Measurement.epoch))
-        .join(Host, Host.id == Attempt.host_id)
-        .join(Trial, trial)
-        .where(
-            Measurement.run_id.in_(runs),
-            Measurement.late.is_(False),
-            Measurement.outcome == Outcome.OK.value,
-            Measurement.value > 0,
-            Series.arm == "",
-            Series.primary.is_(True),
-        )
-        .group_by(Measurement.series_id, Measurement.run_id, Host.name, UUID_OF_TRIAL)
-    )
+    aggregates = (func.count(), func.avg(logarithm), func.var_samp(logarithm))
+    statement = on_devices(*aggregates, runs=runs).where(Series.primary.is_(True))
     if host:
         statement = statement.where(Host.name == host)
     return [

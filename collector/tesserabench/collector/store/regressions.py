@@ -40,7 +40,13 @@ class RegressionFilter:
 
 
 async def lock_project(session: AsyncSession, project_id: int) -> None:
-    """Let only one transaction at a time change the findings of a project, until the commit."""
+    """Let only one transaction at a time change the findings of a project, until the commit.
+
+    Locks are taken in one order, so that no two transactions wait for each other: a run before its attempts; then the
+    findings of one project, by this; then findings by id. Watches over series are locked by those who take runs into
+    histories, in the order of their keys, and by nobody who has a project's findings; of the changes in those series
+    whoever has findings takes what is free (`finding_changes.lock_changes`).
+    """
     key = func.hashtextextended(f"regressions/{project_id}", 0)
     await session.execute(select(func.pg_advisory_xact_lock(key)))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.tables import Attempt, Host, Measurement, Run, Series, Trial
@@ -104,29 +104,19 @@ async def recent_run_ids(session: AsyncSession, *, since: datetime, most: int) -
     return sorted(await session.scalars(statement))
 
 
-async def points(
-    session: AsyncSession, *, runs: Collection[int], series_ids: Collection[int] | None = None
-) -> list[DevicePoint]:
-    """What devices gave in these runs, oldest run first; of primary series only when none are named."""
-    if not runs:
-        return []
-    wanted = Series.primary.is_(True) if series_ids is None else Series.id.in_(series_ids)
-    middle = func.percentile_cont(0.5).within_group(Measurement.value)
+def on_devices(*columns: ColumnElement[Any], runs: Collection[int]) -> Select[Any]:
+    """What each device measured for each series in each of these runs: their ids, host, UUID and these aggregates.
+
+    Only launches of an attempt that counts, of code as it is, that gave a positive value.
+    """
     trial = and_(
         Trial.attempt_id == Measurement.attempt_id,
         Trial.epoch == Measurement.epoch,
         Trial.trial == Measurement.trial,
     )
-    statement = (
-        select(
-            Measurement.series_id,
-            Measurement.run_id,
-            Host.name,
-            UUID_OF_TRIAL,
-            middle,
-            func.min(Measurement.measured_at),
-            func.count(),
-        )
+    each = (Measurement.series_id, Measurement.run_id, Host.name, UUID_OF_TRIAL)
+    return (
+        select(*each, *columns)
         .join(Series, Series.id == Measurement.series_id)
         .join(Attempt, and_(Attempt.id == Measurement.attempt_id, Attempt.epoch == Measurement.epoch))
         .join(Host, Host.id == Attempt.host_id)
@@ -137,9 +127,22 @@ async def points(
             Measurement.outcome == Outcome.OK.value,
             Measurement.value > 0,
             Series.arm == "",
-            wanted,
         )
-        .group_by(Measurement.series_id, Measurement.run_id, Host.name, UUID_OF_TRIAL)
+        .group_by(*each)
+    )
+
+
+async def points(
+    session: AsyncSession, *, runs: Collection[int], series_ids: Collection[int] | None = None
+) -> list[DevicePoint]:
+    """What devices gave in these runs, oldest run first; of primary series only when none are named."""
+    if not runs:
+        return []
+    wanted = Series.primary.is_(True) if series_ids is None else Series.id.in_(series_ids)
+    middle = func.percentile_cont(0.5).within_group(Measurement.value)
+    statement = (
+        on_devices(middle, func.min(Measurement.measured_at), func.count(), runs=runs)
+        .where(wanted)
         .order_by(Measurement.run_id, Measurement.series_id, UUID_OF_TRIAL)
     )
     return [

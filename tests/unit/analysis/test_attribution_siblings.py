@@ -125,6 +125,42 @@ def test_a_drifting_device_is_told() -> None:
     assert found["h2.g3"].drift == pytest.approx(0.06, abs=0.025)
 
 
+def _commits_on(hosts: dict[int, set[str]], *, step: int, slow: str = "") -> list[Reading]:
+    """One series in runs of a commit each, `hosts` by run; the code is 8 % slower from run `step` on, `slow` always."""
+    return [
+        Reading(
+            series="s",
+            test_class="compute",
+            model="GPU",
+            host=host,
+            device=host,
+            run=run,
+            at=3600.0 * run,
+            commit=f"c{run}",
+            value=10.0 + 0.08 * (run >= step) + 0.08 * (host == slow) + 0.001 * ((run + int(host[1:])) % 3),
+            slower=1,
+        )
+        for run, measuring in hosts.items()
+        for host in sorted(measuring)
+    ]
+
+
+ALL = {"h1", "h2", "h3", "h4", "h5"}
+
+
+@pytest.mark.parametrize("few", [{"h1"}, {"h1", "h2"}, {"h1", "h2", "h3"}])
+def test_a_commit_that_only_some_hosts_have_measured_makes_none_of_them_slow(few: set[str]) -> None:
+    readings = _commits_on(dict.fromkeys(range(6), ALL) | dict.fromkeys(range(6, 10), few), step=6)
+    assert not [one.device for one in standings(readings) if one.standing in {Standing.SLOW, Standing.FAST}]
+
+
+def test_hosts_that_take_turns_show_the_slow_one_and_no_commit() -> None:
+    turns = {run: {f"h{run % 5 + 1}"} for run in range(40)}
+    assert [one.device for one in standings(_commits_on(turns, step=20)) if one.standing is Standing.SLOW] == []
+    found = standings(_commits_on(turns, step=20, slow="h3"))
+    assert [one.device for one in found if one.standing is Standing.SLOW] == ["h3"]
+
+
 def test_order_of_the_readings_does_not_matter() -> None:
     readings = _fleet(8, slower={"h7.g2": 0.08})
     assert standings(readings) == standings(readings[::-1])

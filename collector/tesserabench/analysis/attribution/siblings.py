@@ -1,8 +1,10 @@
 """The device that differs from others of its model, by what runs have given anyway: no measurement of its own.
 
-Every point is set against what the siblings gave for the same series at the same commit (or, where they measured none
-of it, next to it in time). A device's deviation in a class of tests is the median over series, then over runs, in
-logarithms and positive for slower. It stands against how much siblings differ usually and against its own noise:
+Every point is set against what the siblings gave for the same series at the same commit. A sibling that did not measure
+that commit counts with what it gave before and after: only what lies beyond both may be the device's, since between
+the two the code may have changed, and where it gave nothing after, it says nothing. A device's deviation in a class of
+tests is the median over series, then over runs, in logarithms and positive for slower. It stands against how much
+siblings differ usually and against its own noise:
 
     z = deviation / sqrt(spread of the siblings^2 + error of the deviation^2)
 
@@ -31,6 +33,8 @@ _SIGNIFICANT = 4.0
 _SMALLEST_ERROR = 0.001
 _ENOUGH_AT_A_COMMIT = 4
 """Devices that have measured the same commit, from which on nothing else is looked at."""
+_SAME_CODE = math.log1p(0.03)
+"""Change of a device's values, in logarithms, below which nobody needs to ask what the code did: it is no device's."""
 _DRIFT_Z = 4.0
 _DRIFT_RUNS = 8
 
@@ -144,22 +148,26 @@ def _by_run(runs: Mapping[int, Sequence[float]]) -> NDArray[np.float64]:
 
 def _references(readings: Sequence[Reading]) -> list[float | None]:
     """For each reading of a series the middle of what the other devices gave for it; none without any."""
-    by_commit: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    by_code: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, reading in enumerate(readings):
-        by_commit[reading.commit][reading.device].append(index)
+        # Within a run the code is the same, whatever it is called.
+        by_code[reading.commit or f"run {reading.run}"][reading.device].append(index)
     found: list[float | None] = [None] * len(readings)
-    for commit, devices in by_commit.items():
-        if not commit or len(devices) < _ENOUGH_AT_A_COMMIT:
-            continue
+    neighbours: _Neighbours | None = None
+    for devices in by_code.values():
         groups = list(devices.values())
         values = np.array([median([readings[i].value for i in group]) for group in groups])
-        for group, middle in zip(groups, _middles_of_others(values).tolist(), strict=True):
+        if len(devices) >= _ENOUGH_AT_A_COMMIT:
+            for group, middle in zip(groups, _middles_of_others(values).tolist(), strict=True):
+                for index in group:
+                    found[index] = middle
+            continue
+        neighbours = neighbours or _Neighbours(readings)
+        same = dict(zip(devices, values.tolist(), strict=True))
+        for group in groups:
             for index in group:
-                found[index] = middle
-    if None not in found:
-        return found
-    near = _Neighbours(readings)
-    return [near.middle(readings[i]) if value is None else value for i, value in enumerate(found)]
+                found[index] = neighbours.middle(readings[index], same)
+    return found
 
 
 def _middles_of_others(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -184,14 +192,33 @@ class _Neighbours:
         self._times = {device: np.array([at for at, _ in rows]) for device, rows in ordered.items()}
         self._values = {device: np.array([value for _, value in rows]) for device, rows in ordered.items()}
 
-    def middle(self, reading: Reading) -> float | None:
-        """The middle of what the other devices gave next to a reading; none when there is no other."""
+    def middle(self, reading: Reading, same: Mapping[str, float]) -> float | None:
+        """The middle of what the other devices say about a reading; none when none of them says anything.
+
+        Args:
+            reading: Of one device.
+            same: What devices gave at its commit.
+        """
         values = [
-            self._values[device][np.argmin(np.abs(times - reading.at))]
-            for device, times in self._times.items()
+            same[device] if device in same else self._between(device, reading)
+            for device in self._times
             if device != reading.device
         ]
-        return float(np.median(values)) if values else None
+        known = [value for value in values if value is not None]
+        return median(known) if known else None
+
+    def _between(self, device: str, reading: Reading) -> float | None:
+        """What a device says about a reading of code that it has not measured, by what it gave before and after.
+
+        Where the two are about the same, that; else the code has changed, and what lies between them is no deviation.
+        """
+        place = int(np.searchsorted(self._times[device], reading.at))
+        if not 0 < place < len(self._times[device]):
+            return None
+        before, after = float(self._values[device][place - 1]), float(self._values[device][place])
+        if abs(after - before) < _SAME_CODE:
+            return (before + after) / 2
+        return min(max(reading.value, min(before, after)), max(before, after))
 
 
 def _standing(

@@ -18,7 +18,7 @@ class RegressionMember(Table):
     # Row of `change_point` that shows it; no foreign key, since an analysis anew may replace that row.
     change_point_id: Mapped[int | None]
     # First run at the worse level.
-    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
     change: Mapped[float]
     severity: Mapped[str]
     # `tesserabench.v1.ComparisonEntry` in JSON, as far as it is known.

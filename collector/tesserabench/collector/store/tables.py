@@ -365,7 +365,7 @@ class Comparison(Table):
     __tablename__ = "comparison"
 
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
-    base_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
+    base_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
     content: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = _now()
     # What the verdict rested on besides what was measured, as `core.grounds` writes it.
@@ -391,9 +391,9 @@ class Regression(Table):
     # How much worse: 0.1 is 10 %; absent where nothing is compared.
     change: Mapped[float | None]
     evidence: Mapped[dict[str, Any]]
-    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
-    base_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
-    confirming_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
+    base_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
+    confirming_run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
     owner: Mapped[str] = mapped_column(server_default="")
     drill: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = _now()
@@ -414,7 +414,7 @@ class Regression(Table):
     attribution: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     # An ignored finding wakes then; none: it does not.
     ignored_until: Mapped[datetime | None]
-    duplicate_of: Mapped[int | None] = mapped_column(ForeignKey("regression.id"))
+    duplicate_of: Mapped[int | None] = mapped_column(ForeignKey("regression.id"), index=True)
     # Runs since it was fixed that show the level of before; enough of them verify it.
     good_runs: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     # What a person says of the detector: it was right, or it was not.
@@ -463,7 +463,7 @@ class RegressionEvent(Table):
     state: Mapped[str]
     actor: Mapped[str]
     comment: Mapped[str] = mapped_column(server_default="")
-    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
 
 
 class Schedule(Table):

@@ -11,6 +11,15 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+_REFERENCES = (
+    ("comparison", "base_run_id"),
+    ("regression", "run_id"),
+    ("regression", "base_run_id"),
+    ("regression", "confirming_run_id"),
+    ("regression", "duplicate_of"),
+    ("regression_event", "run_id"),
+    ("regression_member", "run_id"),
+)
 _OPEN = "state IN ('suspected', 'confirmed', 'acknowledged', 'assigned', 'fixed')"
 
 
@@ -20,6 +29,9 @@ def upgrade() -> None:
     _indexes()
     _members()
     _identical()
+    # A run that is removed asks each of them for what speaks of it.
+    for table, column in _REFERENCES:
+        op.create_index(f"ix_{table}_{column}", table, [column])
 
 
 def _text(name: str, default: str = "") -> sa.Column[str]:

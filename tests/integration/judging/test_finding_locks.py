@@ -1,7 +1,7 @@
 """Whoever changes findings waits for the lock of the project before holding any: no two wait for each other."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 import pytest
 from sqlalchemy import select, text
@@ -62,7 +62,7 @@ async def close_about_a_device(laboratory: Laboratory) -> None:
 
 @pytest.mark.parametrize("change", [reopen, duplicate, find_causes, judge, open_about_a_device, close_about_a_device])
 async def test_who_waits_for_the_projects_lock_holds_no_finding(
-    laboratory: Laboratory, change: Callable[[Laboratory], Awaitable[None]]
+    laboratory: Laboratory, change: Callable[[Laboratory], Coroutine[None, None, None]]
 ) -> None:
     await laboratory.run(branch("main"))
     await laboratory.run(AT_ONCE, BOTH)

@@ -45,6 +45,8 @@ class Event(StrEnum):
 _S = RegressionState
 _HELD = (_S.ACKNOWLEDGED, _S.ASSIGNED)
 _ACTIVE = (_S.SUSPECTED, _S.CONFIRMED, *_HELD)
+SURE = (_S.CONFIRMED, *_HELD)
+"""States of what is open and not in doubt."""
 _QUIET = (_S.IGNORED, _S.WONT_FIX, _S.ACCEPTED)
 _OVER = (_S.RESOLVED, _S.VERIFIED, _S.FALSE_POSITIVE, _S.INFRASTRUCTURE, _S.DUPLICATE)
 

@@ -30,6 +30,7 @@ from tesserabench.collector.core import (
     duet_looks,
     endings,
     false_alarms,
+    finding_returns,
     findings,
     identical,
     judging_case,
@@ -38,7 +39,8 @@ from tesserabench.collector.core import (
     slow_heads,
 )
 from tesserabench.collector.core.comparisons import comparison_json
-from tesserabench.collector.core.findings import Findings, Occasion
+from tesserabench.collector.core.finding_occasion import Occasion
+from tesserabench.collector.core.findings import Findings
 from tesserabench.collector.core.grounds import Grounds
 from tesserabench.collector.core.judging_case import Case
 from tesserabench.collector.core.look_plan import Question
@@ -232,9 +234,9 @@ async def _finish(session: AsyncSession, case: Case, found: Findings, occasion: 
     content = comparison_json(comparison, now, found.regressions)
     grounds = Grounds.of(case).to_json()
     await store.put(session, run.id, base_run_id=case.base_run_id, content=content, now=now, grounds=grounds)
-    await findings.close_returned(session, comparison, occasion)
-    unsettled = findings.has_open_suspicion(comparison) or await findings.is_still_worse(session, comparison, occasion)
-    if comparison.verdict is not Verdict.REGRESSED and not unsettled:
+    await finding_returns.close_returned(session, comparison, occasion)
+    unsettled = comparison.verdict is Verdict.REGRESSED or findings.has_open_suspicion(comparison)
+    if not unsettled and not await finding_returns.is_still_worse(session, comparison, occasion):
         cases = await result_store.cases_of(session, run.id)
         await baselines.advance(session, run, case.project, cases=cases, now=now)
     run.verdict = comparison.verdict.value

@@ -18,7 +18,7 @@ from tesserabench.collector.core import baselines, policies, results, slow_heads
 from tesserabench.collector.core.comparisons import key_of_entry
 from tesserabench.collector.core.false_alarms import Raised
 from tesserabench.collector.core.finding_levels import has_level, is_no_worse
-from tesserabench.collector.core.finding_life import is_quiet
+from tesserabench.collector.core.finding_life import SURE, is_quiet
 from tesserabench.collector.core.grounds import Grounds
 from tesserabench.collector.core.slow_heads import SlowPlaces
 from tesserabench.collector.store import comparisons as comparison_store
@@ -29,8 +29,6 @@ from tesserabench.collector.store.tables import Comparison as ComparisonRow
 from tesserabench.collector.store.tables import Project, Run
 from tesserabench.collector.store.words import RegressionState
 from tesserabench.wire.names import regression_name
-
-_SURE = (RegressionState.CONFIRMED, RegressionState.ACKNOWLEDGED, RegressionState.ASSIGNED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,4 +150,4 @@ async def _known(
 def _is_answer(found: FindingThen, *, on_base: bool) -> bool:
     """Whether people live with it; what is open where a branch comes from is not the branch's doing either."""
     state = RegressionState(found.state)
-    return is_quiet(state) or (on_base and state in _SURE)
+    return is_quiet(state) or (on_base and state in SURE)

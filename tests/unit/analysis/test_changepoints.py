@@ -124,6 +124,33 @@ def test_a_slow_climb_is_a_drift_and_no_staircase() -> None:
     assert sum(one.shift for one in found.drifts) + sum(one.shift for one in found.changes) > 0.1
 
 
+def test_a_series_that_wanders_has_no_steps_and_is_not_blind_to_them() -> None:
+    """Ten histories with a correlation of 0.9 between neighbours; at half of it a large step is seen."""
+    steps, seen = 0, 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        moves = rng.normal(0, 0.01, 250)
+        for strong in (True, False):
+            level, walk = 0.0, []
+            for move in moves:
+                level = (0.9 if strong else 0.45) * level + float(move)
+                walk.append(100 * math.exp(level))
+            steps += strong and len(analyse(walk).changes)
+            seen += not strong and any(abs(index - 120) <= 2 for index in indices(analyse(moved(walk, 120, 1.1))))
+    assert steps <= 1
+    assert seen >= 9
+
+
+def test_a_step_in_loud_noise_is_told_near_where_it_is() -> None:
+    near = 0
+    for seed in range(40):
+        values = moved(noise(160, deviation=0.04, seed=seed), 80, 1.05)
+        found = analyse(values)
+        near += any(abs(change.index - 80) <= 5 for change in found.changes)
+        assert all(change.earliest <= change.index <= change.latest for change in found.changes)
+    assert near >= 33
+
+
 def test_hosts_that_differ_are_no_changes_and_a_step_on_all_of_them_is() -> None:
     rng = np.random.default_rng(2)
     names = ["left" if rng.random() < share else "right" for share in np.linspace(0.9, 0.1, 150)]

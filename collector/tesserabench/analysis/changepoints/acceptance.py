@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from tesserabench.analysis.changepoints.evidence import Evidence
 from tesserabench.analysis.changepoints.excursions import margin
+from tesserabench.analysis.changepoints.location import Location, locate
 from tesserabench.analysis.changepoints.stretches import Stretch, inflation
 
 _LINE = 0.98
@@ -16,7 +17,7 @@ _LINE = 0.98
 class Accepted:
     """The steps of a window that stand."""
 
-    places: tuple[int, ...] = ()
+    steps: tuple[Location, ...] = ()
     strengths: tuple[float, ...] = ()
     excursions: tuple[tuple[int, int], ...] = ()
     """Stretches that were taken for bursts."""
@@ -24,6 +25,11 @@ class Accepted:
     """Steps that a line explains better."""
     factor: float = 1.0
     """By how much correlation widens standard errors."""
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The first points of new levels."""
+        return tuple(step.place for step in self.steps)
 
 
 @dataclass(slots=True)
@@ -43,7 +49,12 @@ class _Kept:
         return cls(evidence, bounds, stretches, steps)
 
     def strengths(self, factor: float) -> list[float]:
-        return [found / factor for found in self.steps]
+        found = [step / factor for step in self.steps]
+        if factor > 1:
+            for at, strength in enumerate(found):
+                if strength >= 1:
+                    found[at] = min(strength, self.evidence.beyond_wandering(*self.bounds[at : at + 3]))
+        return found
 
     def remove(self, step: int) -> None:
         """Take out a step; only its neighbours say something else then."""
@@ -85,6 +96,9 @@ def accept(evidence: Evidence, proposed: Sequence[int]) -> Accepted:
             lines.append(kept.bounds[line + 1])
             kept.remove(line)
         elif found[weakest] < 1:
+            if kept.steps[weakest] >= factor and evidence.is_line(*kept.bounds[weakest : weakest + 3]):
+                # What wanders by itself is no step, and may be a line.
+                lines.append(kept.bounds[weakest + 1])
             kept.remove(weakest)
         elif (burst := kept.burst()) is not None:
             start, end = kept.bounds[burst : burst + 2]
@@ -92,10 +106,20 @@ def accept(evidence: Evidence, proposed: Sequence[int]) -> Accepted:
             kept = _Kept.of(evidence, [place for place in kept.bounds[1:-1] if place not in (start, end)])
         else:
             return Accepted(
-                places=tuple(kept.bounds[1:-1]),
+                steps=_located(evidence, kept.bounds, factor),
                 strengths=tuple(found),
                 excursions=tuple(sorted(excursions)),
                 lines=tuple(sorted(lines)),
                 factor=factor,
             )
     return Accepted(excursions=tuple(sorted(excursions)), lines=tuple(sorted(lines)))
+
+
+def _located(evidence: Evidence, bounds: Sequence[int], factor: float) -> tuple[Location, ...]:
+    """Each step where it most likely is, between the step before it and where the next was proposed."""
+    found: list[Location] = []
+    left = 0
+    for place, right in pairwise(bounds[1:]):
+        found.append(locate(evidence, left, place, right, factor))
+        left = found[-1].place
+    return tuple(found)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import numpy as np
-from tesserabench.analysis.changepoints.levels import SHORTEST, Values, middle_of
+from tesserabench.analysis.changepoints.levels import Values, middle_of
+from tesserabench.analysis.changepoints.location import Location
 from tesserabench.analysis.changepoints.model import (
     ChangePoint,
     Drift,
@@ -30,7 +30,6 @@ _SAME = 8
 _CONFIRMING, _CONFIRMING_STRONG, _STRONG = 8, 5, 1.5
 _DRIFT_ERRORS = 6.0
 _DRIFT_LEAVES = 0.75
-_TAIL_CHANCE = 0.025
 
 
 @dataclass(slots=True)
@@ -70,13 +69,13 @@ class Assembly:
         lower = _SEAM_BEFORE - _SAME if begin else 0
         before = self.open_from - begin if self.open_from else -len(at)
         bounds = [0, *window.accepted.places, len(at)]
-        for (left, place), right, strength in zip(
-            pairwise(bounds), bounds[2:], window.accepted.strengths, strict=False
+        for (left, place), right, step, strength in zip(
+            pairwise(bounds), bounds[2:], window.accepted.steps, window.accepted.strengths, strict=False
         ):
             if not lower <= place < upper or place - before <= _SAME < place - before + lower:
                 continue
             self._end_segment(window, begin, at, place, at[place])
-            self.changes.append(_remembered_change(window, (left, place, right), strength, at))
+            self.changes.append(_remembered_change(window, (left, right), step, strength, at))
             self.open_from = begin + place
         self._add_excursions(window, at, lower, upper)
 
@@ -137,49 +136,31 @@ class Assembly:
                 self.transients.append(Transient(start=at[start], end=at[end], shift=shift))
 
 
-def _remembered_change(window: Window, bounds: tuple[int, int, int], strength: float, at: Sequence[int]) -> ChangePoint:
-    if bounds[2] == len(at):
-        return _change(window, bounds, strength, at)
-    key = (bounds, strength)
+def _remembered_change(
+    window: Window, around: tuple[int, int], step: Location, strength: float, at: Sequence[int]
+) -> ChangePoint:
+    if around[1] == len(at):
+        return _change(window, around, step, strength, at)
+    key = (around, step, strength)
     if key not in window.changes:
-        window.changes[key] = _change(window, bounds, strength, at)
+        window.changes[key] = _change(window, around, step, strength, at)
     return window.changes[key]
 
 
-def _change(window: Window, bounds: tuple[int, int, int], strength: float, at: Sequence[int]) -> ChangePoint:
+def _change(window: Window, around: tuple[int, int], step: Location, strength: float, at: Sequence[int]) -> ChangePoint:
     evidence = window.evidence
     assert evidence is not None
-    left, place, right = bounds
-    before, after = evidence.stretch(left, place), evidence.stretch(place, right)
-    deviation = math.sqrt(
-        (before.count * before.deviation**2 + after.count * after.deviation**2) / (before.count + after.count)
-    )
-    earliest, latest = _interval(
-        evidence.values[left:right], place - left, (before.median, after.median), deviation * window.accepted.factor
-    )
-    length = right - place
+    left, right = around
+    length = right - step.place
     confirmed = right < len(at) or length >= _CONFIRMING or (length >= _CONFIRMING_STRONG and strength >= _STRONG)
     return ChangePoint(
-        index=at[place],
-        earliest=at[left + earliest],
-        latest=at[left + latest],
-        shift=after.mean - before.mean,
+        index=at[step.place],
+        earliest=at[step.earliest],
+        latest=at[step.latest],
+        shift=evidence.stretch(step.place, right).mean - evidence.stretch(left, step.place).mean,
         strength=strength,
         status=Status.CONFIRMED if confirmed else Status.SUSPECTED,
     )
-
-
-def _interval(values: Values, place: int, levels: tuple[float, float], deviation: float) -> tuple[int, int]:
-    """Where the step lies nineteen times in twenty, by its likelihood under Student noise with 3 degrees of freedom."""
-    if len(values) <= 2 * SHORTEST:
-        return place, place
-    before, after = (4 * np.log1p(((values - level) / deviation) ** 2 / 3) for level in levels)
-    costs = np.cumsum(before - after)[SHORTEST - 1 : len(values) - SHORTEST]
-    weights = np.cumsum(np.exp((costs.min() - costs) / 2))
-    weights /= weights[-1]
-    earliest = SHORTEST + int(np.searchsorted(weights, _TAIL_CHANCE))
-    latest = SHORTEST + int(np.searchsorted(weights, 1 - _TAIL_CHANCE))
-    return min(earliest, place), max(latest, place)
 
 
 def _drift(window: Window, start: int, end: int, values: Values) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Values, middle_of
 from tesserabench.analysis.changepoints.stretches import Stretch, measure
 
-_DEMANDED = 3.75
+_DEMANDED = 3.6
 """Standard errors, for two sides of seven and more points in a window of 150."""
 _DEMANDED_MORE = 0.225
 """More, for every point that the shorter side has less than seven: few points have fat tails."""
@@ -24,6 +24,11 @@ _SHARE_FACTOR = 1.45
 _LINE_FROM = 6
 _LINE_BETTER = 0.95
 _FAR = 9.0
+_WANDERING = 3.4
+"""Errors by which a step must explain more than correlation alone; less than _DEMANDED, as that takes a part of it."""
+_WANDERING_CLIP = 3.0
+_STRONGEST = 0.99
+_TINY = 1e-9
 
 
 @functools.lru_cache(maxsize=4096)
@@ -49,6 +54,7 @@ class Evidence:
     strictness: float
     stretches: dict[tuple[int, int], Stretch] = field(default_factory=dict)
     lines: dict[tuple[int, int, int], bool] = field(default_factory=dict)
+    wanderings: dict[tuple[int, int, int], float] = field(default_factory=dict)
 
     def stretch(self, start: int, end: int) -> Stretch:
         """The points of [start, end) as one level."""
@@ -93,6 +99,32 @@ class Evidence:
         spread = math.sqrt(share * (1 - share) * (1 / before.count + 1 / after.count))
         return max(0.0, late / after.count - early / before.count) / spread if spread > 0 else math.inf
 
+    def beyond_wandering(self, left: int, place: int, right: int) -> float:
+        """How much more two levels explain than a series that wanders by itself, as a multiple of what is demanded.
+
+        The root of the likelihood ratio of a first-order autoregression around two levels against one around a single
+        level. Correlation cannot hide in the step here, as it does when it is told from what the levels leave.
+        """
+        key = (left, place, right)
+        found = self.wanderings.get(key)
+        if found is None:
+            found = self.wanderings[key] = self._against_wandering(left, place, right)
+        return found
+
+    def _against_wandering(self, left: int, place: int, right: int) -> float:
+        sides = self.stretch(left, place), self.stretch(place, right)
+        parts = []
+        for side, values in zip(sides, (self.values[left:place], self.values[place:right]), strict=True):
+            most = _WANDERING_CLIP * side.deviation
+            parts.append(np.minimum(np.maximum(values - side.mean, -most), most))
+        around_two = np.concatenate(parts)
+        around_one = around_two.copy()
+        around_one[place - left :] += sides[1].mean - sides[0].mean
+        around_one -= float(around_one.sum()) / len(around_one)
+        least = _TINY * len(around_two) * self.deviation**2
+        ratio = (_innovations(around_one) + least) / (_innovations(around_two) + least)
+        return math.sqrt(len(around_two) * math.log(ratio)) / (_WANDERING * self.strictness) if ratio > 1 else 0.0
+
     def is_line(self, left: int, place: int, right: int) -> bool:
         """Whether a straight line fits both sides better than two levels do; short sides are none to tell by."""
         if min(place - left, right - place) < _LINE_FROM:
@@ -111,6 +143,16 @@ class Evidence:
         as_line = np.minimum(((both - line) / deviation) ** 2, _FAR).sum()
         as_levels = np.minimum((levels / deviation) ** 2, _FAR).sum()
         return bool(as_line <= _LINE_BETTER * as_levels)
+
+
+def _innovations(residuals: Values) -> float:
+    """The squares that the best first-order autoregression leaves of a stretch."""
+    squares = float(residuals[:-1] @ residuals[:-1])
+    if squares <= 0:
+        return float(residuals @ residuals)
+    correlation = min(max(float(residuals[1:] @ residuals[:-1]) / squares, 0.0), _STRONGEST)
+    left = residuals[1:] - correlation * residuals[:-1]
+    return float(left @ left) + (1 - correlation * correlation) * float(residuals[0]) ** 2
 
 
 def robust_line(values: Values) -> Values:

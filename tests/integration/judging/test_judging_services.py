@@ -225,7 +225,7 @@ async def test_a_regression_goes_through_peoples_hands(laboratory: Laboratory, s
     resolve = regression_service_pb2.ResolveRegressionRequest(name=name, comment="fixed")
     resolved = await stubs.regressions.ResolveRegression(resolve)
     assert resolved.state == regression_service_pb2.REGRESSION_STATE_FIXED
-    closed = "regressions/1 is fixed, which is open, and cannot be fixed; possible now: tbctl regression ignore"
+    closed = r"regressions/1 is open \(fixed\) and cannot be called fixed now; possible: tbctl regression accept 1"
     await refused(
         stubs.regressions.ResolveRegression(resolve),
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -239,7 +239,7 @@ async def test_a_regression_goes_through_peoples_hands(laboratory: Laboratory, s
         stubs.regressions.ReopenRegression(reopen),
         grpc.StatusCode.FAILED_PRECONDITION,
         Reason.REGRESSION_OPEN,
-        "regressions/1 is confirmed, which is open, and cannot be reopened; possible now: tbctl regression ack",
+        r"regressions/1 is open \(confirmed\) and cannot be reopened now; possible: tbctl regression ack 1",
     )
     ignore = regression_service_pb2.IgnoreRegressionRequest(name=name, comment="a known driver fault")
     ignored = await stubs.regressions.IgnoreRegression(ignore)

@@ -11,7 +11,7 @@ from tesserabench.analysis.wording import regressed
 from tesserabench.analysis.words import Verdict
 from tesserabench.cli.main import root
 from tesserabench.collector.core.finding_life import ANSWERS, TRANSITIONS, Event
-from tesserabench.collector.core.next_steps import next_steps
+from tesserabench.collector.core.next_steps import next_steps, possible
 from tesserabench.collector.core.triage import RESOLUTIONS
 from tesserabench.collector.store.tables import Regression
 from tesserabench.collector.store.words import FindingKind, RegressionState
@@ -44,7 +44,7 @@ def test_every_step_is_one_that_the_state_allows_and_that_tbctl_reads(state: Reg
     assert commands, state
     for command in commands:
         words = shlex.split(command)
-        if words[1] == "regression":
+        if words[1] == "regression" and words[2] != "get":
             assert (state, _event_of(command)) in TRANSITIONS
         group = root.get_command(click.Context(root), words[1])
         assert isinstance(group, click.Group)
@@ -52,6 +52,13 @@ def test_every_step_is_one_that_the_state_allows_and_that_tbctl_reads(state: Reg
         assert verb is not None
         # Read as it would be typed; nothing is run.
         verb.make_context(words[2], [re.sub("^NAME$", "ann", word) for word in words[3:]])
+
+
+def test_a_duplicate_leads_to_the_one_that_is_to_be_answered() -> None:
+    finding = _finding(RegressionState.DUPLICATE)
+    finding.duplicate_of = 3
+    assert next_steps(finding)[0].command == "tbctl regression get 3"
+    assert possible(finding) == "tbctl regression get 3, tbctl regression reopen 7"
 
 
 def test_only_results_have_a_level_to_accept() -> None:
@@ -69,9 +76,9 @@ def test_only_results_have_a_level_to_accept() -> None:
 
 def test_who_ignored_it_until_a_day_reads_which() -> None:
     finding = _finding(RegressionState.IGNORED)
-    assert next_steps(finding)[0].what.startswith("It is ignored for good")
+    assert next_steps(finding)[0].what.startswith("it is ignored for good")
     finding.ignored_until = datetime(2030, 1, 31, 18, 0, tzinfo=UTC)
-    assert next_steps(finding)[0].what.startswith("It is ignored until 2030-01-31 18:00 UTC, when it alerts again")
+    assert next_steps(finding)[0].what.startswith("it is ignored until 2030-01-31 18:00 UTC, when it alerts again")
     assert set(ANSWERS.values()) <= set(RegressionState)
 
 

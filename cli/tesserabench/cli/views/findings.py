@@ -19,6 +19,12 @@ from tesserabench.v1.regression_service_pb2 import (
 )
 from tesserabench.v1.run_pb2 import Severity
 
+_OPEN = (
+    RegressionState.REGRESSION_STATE_SUSPECTED,
+    RegressionState.REGRESSION_STATE_CONFIRMED,
+    RegressionState.REGRESSION_STATE_ACKNOWLEDGED,
+    RegressionState.REGRESSION_STATE_ASSIGNED,
+)
 _MOST_MEMBERS = 20
 _MOST_COMMITS = 10
 
@@ -86,7 +92,8 @@ def regression_details(item: Regression, now: datetime) -> list[tuple[str, str]]
     if len(item.members) > _MOST_MEMBERS:
         pairs.append(("More series", str(len(item.members) - _MOST_MEMBERS)))
     pairs += [(f"Event {place}", _event(event)) for place, event in enumerate(item.events, start=1)]
-    pairs += [("Next", ": ".join(filter(None, (step.what, step.command)))) for step in item.next_steps]
+    # As a shell reads it, so that a whole line can be taken.
+    pairs += [("Next", f"{step.command}  # {step.what}" if step.command else step.what) for step in item.next_steps]
     return [(label, value) for label, value in pairs if value]
 
 
@@ -104,7 +111,7 @@ def _what(item: Regression) -> list[tuple[str, str]]:
         ("Metric", f"{entry.metric} on {entry.device}" if entry.device else entry.metric),
         ("Change", " ".join(filter(None, (change(_change(entry)), _interval(entry))))),
         ("Explanation", entry.explanation),
-        ("Advice", entry.recommendation),
+        ("Advice", entry.recommendation if item.state in _OPEN else ""),
     ]
 
 

@@ -280,7 +280,7 @@ async def _slow_device(session: AsyncSession, matter: Matter, group: Group, devi
     size = percent(max(shifts)).lstrip("+")
     new = NewFinding(
         subject=Subject(project_id=matter.project_id, kind=FindingKind.SLOW_DEVICE, id=f"devices/{device}"),
-        summary=f"{told} became {size} slower from {run_name(first_run)} on, and others did not.",
+        summary=f"{told} became {size} slower from {run_name(first_run)} on; it is the device, not the code.",
         severity=max(severities, key=list(Severity).index),
         change=max(shifts),
         suite=members[0].suite,

@@ -20,22 +20,22 @@ class NextStep:
 
 
 _WAITS = {
-    _S.SUSPECTED: "It is being measured again, which settles it; nothing needs to be done",
+    _S.SUSPECTED: "it is being measured again, which settles it; nothing needs to be done",
     _S.FIXED: f"{VERIFYING_RUNS} further runs at the level of before verify it; nothing needs to be done",
-    _S.ACCEPTED: "Runs at this level pass; what comes on top of it is a new finding",
-    _S.WONT_FIX: "Runs at this level pass; what comes on top of it opens this one again",
-    _S.VERIFIED: "It is over: later runs were at the level of before",
-    _S.RESOLVED: "It is over, by itself",
+    _S.ACCEPTED: "runs at this level pass; what comes on top of it is a new finding",
+    _S.WONT_FIX: "runs at this level pass; what comes on top of it opens this one again",
+    _S.VERIFIED: "it is over: later runs were at the level of before",
+    _S.RESOLVED: "it is over, by itself",
 }
 _ANSWERS = (
-    (Event.ACKNOWLEDGED, "You look after it: its alert ends, it stays open", "ack {} --comment 'what you know'"),
-    (Event.ASSIGNED, "Somebody else is to look after it", "assign {} --owner NAME"),
-    (Event.FIXED, "It is fixed: later runs verify it", "resolve {} --as fixed --comment 'how'"),
-    (Event.ACCEPTED, "The new level is wanted: it is the normal one from now on", "accept {} --comment 'why'"),
-    (Event.IGNORED, "Not now: its alert ends until then", "ignore {} --until 14d --comment 'why'"),
-    (Event.FALSE_POSITIVE, "There is nothing: the detector was wrong", "resolve {} --as false-positive"),
-    (Event.INFRASTRUCTURE, "A machine was at fault", "resolve {} --as infrastructure --comment 'which'"),
-    (Event.REOPENED, "It is not over", "reopen {} --comment 'why'"),
+    (Event.ACKNOWLEDGED, "you look after it: its alert ends, it stays open", "ack {} --comment 'what you know'"),
+    (Event.ASSIGNED, "somebody else is to look after it", "assign {} --owner NAME"),
+    (Event.FIXED, "it is fixed: later runs verify it", "resolve {} --as fixed --comment 'how'"),
+    (Event.ACCEPTED, "the new level is wanted: it is the normal one from now on", "accept {} --comment 'why'"),
+    (Event.IGNORED, "not now: its alert ends until then", "ignore {} --until 14d --comment 'why'"),
+    (Event.FALSE_POSITIVE, "there is nothing: the detector was wrong", "resolve {} --as false-positive"),
+    (Event.INFRASTRUCTURE, "a machine was at fault", "resolve {} --as infrastructure --comment 'which'"),
+    (Event.REOPENED, "it is not over", "reopen {} --comment 'why'"),
 )
 
 
@@ -48,10 +48,22 @@ def _waiting(regression: Regression) -> Iterator[NextStep]:
     state = RegressionState(regression.state)
     if state in _WAITS:
         yield NextStep(what=_WAITS[state])
+    elif state is _S.DUPLICATE and regression.duplicate_of is not None:
+        yield NextStep(what="the same as this one, which is to be answered", command=_shown(regression.duplicate_of))
     elif state is _S.IGNORED:
         ends = regression.ignored_until
         until = f"until {ends:%Y-%m-%d %H:%M} UTC, when it alerts again" if ends else "for good"
-        yield NextStep(what=f"It is ignored {until}, unless it gets worse by a severity")
+        yield NextStep(what=f"it is ignored {until}, unless it gets worse by a severity")
+
+
+def _shown(number: int) -> str:
+    return f"tbctl regression get {number}"
+
+
+def possible(regression: Regression) -> str:
+    """The commands that answer a finding in its state, in short."""
+    commands = [step.command.split()[:4] for step in next_steps(regression)]
+    return ", ".join(dict.fromkeys(" ".join(words) for words in commands if words[:2] == ["tbctl", "regression"]))
 
 
 def _answers(regression: Regression) -> Iterator[NextStep]:
@@ -70,4 +82,4 @@ def _is_done(state: RegressionState, event: Event) -> bool:
 
 def _again(regression: Regression) -> Iterator[NextStep]:
     if regression.run_id is not None:
-        yield NextStep(what="Measure it again", command=f"tbctl run retry {regression.run_id} --wait")
+        yield NextStep(what="measure it again", command=f"tbctl run retry {regression.run_id} --wait")

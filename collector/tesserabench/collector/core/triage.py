@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import audit, baselines, regressions, series_levels
 from tesserabench.collector.core.finding_life import TRANSITIONS, Event
+from tesserabench.collector.core.next_steps import possible
 from tesserabench.collector.core.regressions import Act, note, step
 from tesserabench.collector.errors import FailedPreconditionError, invalid_field
 from tesserabench.collector.store import regressions as store
@@ -36,16 +37,6 @@ _IMPLIED_FEEDBACK: Mapping[Event, bool | None] = {
 }
 """What an answer says of the detector, in place of what an answer before it said; what somebody said in so many words
 stays. A machine at fault says nothing: whether the cause was named counts there."""
-
-_IN_SHORT: Mapping[Event, str] = {
-    Event.ACKNOWLEDGED: "tbctl regression ack",
-    Event.ASSIGNED: "tbctl regression assign",
-    Event.IGNORED: "tbctl regression ignore",
-    Event.FIXED: "tbctl regression resolve",
-    Event.ACCEPTED: "tbctl regression accept",
-    Event.REOPENED: "tbctl regression reopen",
-}
-
 
 async def acknowledge(session: AsyncSession, regression_id: int, *, owner: str, act: Act) -> None:
     """Somebody has seen it: its alert ends, it stays open.
@@ -269,11 +260,11 @@ async def _ready(session: AsyncSession, regression_id: int, event: Event) -> Reg
     state = RegressionState(regression.state)
     if (state, event) in TRANSITIONS:
         return regression
-    possible = [words for wanted, words in _IN_SHORT.items() if (state, wanted) in TRANSITIONS]
     done = "open" if state in OPEN_REGRESSION_STATES else "closed"
-    message = f"{regression_name(regression_id)} is {state}, which is {done}, and cannot be {event}"
+    what = f"called {str(event).replace('_', ' ')}" if event in RESOLUTIONS.values() else event
+    message = f"{regression_name(regression_id)} is {done} ({str(state).replace('_', ' ')}) and cannot be {what} now"
     reason = Reason.REGRESSION_OPEN if state in OPEN_REGRESSION_STATES else Reason.REGRESSION_CLOSED
-    raise FailedPreconditionError(f"{message}; possible now: {', '.join(possible)}", reason=reason)
+    raise FailedPreconditionError(f"{message}; possible: {possible(regression)}", reason=reason)
 
 
 async def _take(session: AsyncSession, regression: Regression, event: Event, act: Act) -> None:

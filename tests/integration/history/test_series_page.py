@@ -28,6 +28,7 @@ async def test_the_page_of_a_series_has_its_chart_its_changes_and_its_runs(labor
         assert (await browser.get(f"/series/{number}?branch=a%26b")).text.count("<circle") == 1
         assert (await browser.get(f"/series/{number}?branch=none")).status_code == 404
         assert (await browser.get(f"/series/{number}?days=soon")).status_code == 400
+        assert (await browser.get(f"/series/{number}?branch=%00")).status_code == 400
         assert (await browser.get("/series/999999")).status_code == 404
         assert (await browser.get("/series/gemm")).status_code == 404
         run = (await browser.get(f"/runs/{ids[0]}")).text

@@ -1,5 +1,6 @@
 """Changes keep their identity while the detector makes up its mind; a base never follows a regression by itself."""
 
+import json
 import math
 
 from hypothesis import given
@@ -13,7 +14,9 @@ from tesserabench.collector.core.series_detection import (
     Mark,
     Task,
     detect,
+    segments_json,
     smallest_change,
+    value_of,
 )
 from tesserabench.collector.core.series_levels import base_segment
 from tesserabench.collector.store.history_tables import ChangePoint, SeriesWatch
@@ -160,3 +163,14 @@ def test_a_base_follows_what_is_better_or_accepted_and_nothing_else() -> None:
     assert base(whole, [change(11, worse=True), change(21, worse=False)]) == 21
     # Accepted by hand, in the middle of a stretch: the level from there on.
     assert base(slow, [change(11, worse=True)], accepted=15) == 15
+
+
+def test_a_history_with_zeros_has_levels_that_are_values_and_none_that_runs_are_held_against() -> None:
+    (found,) = detect([Task(tail=None, values=(0.0,) * 12, hosts=("a",) * 12, smallest_change=0.01, first_run=1)])
+    assert isinstance(found, Detected)
+    assert found.level is None, "it would be read as a logarithm"
+    levels = found.findings.levels if found.findings else ()
+    segments = json.loads(found.segments or segments_json(levels, {0: 1}))
+    assert [value_of(segment) for segment in segments] == [0.0]
+    watch = SeriesWatch(segments=segments)
+    assert base_segment(watch, [], {}, "lower", None) is None

@@ -6,7 +6,7 @@ from typing import Any
 
 from tesserabench.collector.api.enums import number
 from tesserabench.collector.api.translation import timestamp
-from tesserabench.collector.core.series_detection import fraction
+from tesserabench.collector.core.series_detection import fraction, value_of
 from tesserabench.collector.core.series_history import History
 from tesserabench.collector.store.history_pages import PointRow
 from tesserabench.collector.store.history_tables import ChangePoint, SeriesWatch
@@ -90,7 +90,7 @@ def _segment(row: Mapping[str, Any], starts: Mapping[int, Any]) -> pb.Segment:
         first_run=run_name(run) if run is not None else "",
         start_time=timestamp(starts.get(run)),
         points=row["end"] - row["start"],
-        level=math.exp(row["level"]),
+        level=value_of(row),
         noise=row["spread"],
         correlation=row["correlation"],
         noise_class=number(pb.NoiseClass, row["noise"]),

@@ -67,7 +67,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A segment of a history; level and spread are logarithms."""
+    """A segment of a history; level and spread are logarithms, or shares of `unit` where values are not all positive."""
 
     start: int
     end: int
@@ -76,6 +76,7 @@ class Level:
     correlation: float
     noise: str
     visible_change: float
+    unit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +155,9 @@ def _detected(task: Task, tail: Tail, analysis: SeriesAnalysis) -> Detected:
     return Detected(
         tail=tail.dump(),
         points=analysis.points,
-        level=newest.level if newest else None,
-        spread=newest.spread if newest else None,
+        # Whoever reads these of the newest segment takes them for logarithms.
+        level=newest.level if newest and not newest.unit else None,
+        spread=newest.spread if newest and not newest.unit else None,
         noise=newest.noise if newest else "",
         host_offsets=dict(sorted(analysis.host_offsets.items())),
         segments="" if moved else segments_json(levels, _runs_of(task)),
@@ -194,7 +196,15 @@ def segments_json(levels: Sequence[Level], runs: Mapping[int, int | None]) -> st
 
 def _plain(level: Level) -> dict[str, Any]:
     # `dataclasses.asdict` copies deeply, at ten times the cost.
-    return {name: getattr(level, name) for name in Level.__slots__}
+    names = Level.__slots__ if level.unit else Level.__slots__[:-1]
+    return {name: getattr(level, name) for name in names}
+
+
+def value_of(segment: Mapping[str, Any], offset: float = 0.0) -> float:
+    """The value at the level of a segment as it is kept, or at a distance from it such as its spread."""
+    level: float = segment["level"] + offset
+    unit: float = segment.get("unit", 0.0)
+    return level * unit if unit else math.exp(level)
 
 
 def levels_of(analysis: SeriesAnalysis) -> tuple[Level, ...]:
@@ -208,6 +218,7 @@ def levels_of(analysis: SeriesAnalysis) -> tuple[Level, ...]:
             correlation=segment.correlation,
             noise=segment.noise.value,
             visible_change=segment.smallest_change,
+            unit=analysis.unit,
         )
         for segment in analysis.segments
     )

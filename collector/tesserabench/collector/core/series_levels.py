@@ -125,7 +125,8 @@ def base_segment(
         change = by_run.get(segment["run"])
         if base is None or _counts(segment, base, change, findings, better, accepted):
             base = segment
-    if base is None or base["run"] is None:
+    # A level that is no logarithm is nothing that a ratio could be held against.
+    if base is None or base["run"] is None or base.get("unit"):
         return None
     start = max(base["run"], accepted or 0)
     return BaseSegment(

@@ -53,7 +53,7 @@ class SeriesWatch(Table):
     # `analysis.changepoints.Tail`, and the edition of the detector that it belongs to.
     tail: Mapped[bytes | None]
     edition: Mapped[str] = mapped_column(server_default="")
-    # The last segments, oldest first, as `core.series_watch` writes them; levels are logarithms.
+    # The last segments, oldest first, as `core.series_watch` writes them; levels are logarithms, or shares of `unit`.
     segments: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     # Where the detector's changes lie, as `core.series_changes` writes them, to write only what is new.
     known: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))

@@ -78,9 +78,15 @@ def ago(now: datetime) -> Callable[[datetime | None], str]:
     """A filter that says how long ago a time was."""
 
     def filter_(moment: datetime | None) -> str:
-        return NONE if moment is None else f"{seconds((now - moment).total_seconds())} ago"
+        return NONE if moment is None else f"{_roughly((now - moment).total_seconds())} ago"
 
     return filter_
+
+
+def _roughly(duration: float) -> str:
+    """The largest unit alone: a list of ages is read for its order."""
+    size, unit = next((age for age in _AGES if duration >= age[0]), _AGES[-1])
+    return f"{int(max(0.0, duration) // size)} {unit}"
 
 
 def clock(moment: datetime | None) -> str:

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
+from tesserabench.collector.core.series_detection import value_of
 from tesserabench.collector.core.series_history import History
 from tesserabench.collector.store.history_tables import ChangePoint
 from tesserabench.collector.store.history_words import LIVE_CHANGE_STATES
 from tesserabench.collector.web import figures
 
 _WIDTH, _HEIGHT = 640, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 16, 20
+_LEFT, _RIGHT, _TOP, _BOTTOM = 92, 8, 16, 20
 _MARGIN = 0.06
 _TICKS = 4
 
@@ -87,16 +88,16 @@ def _levels(
         inside = [place for run, place in places.items() if segment["run"] <= run < later]
         if not inside:
             continue
-        level, spread = segment["level"], segment["spread"]
+        spread = segment["spread"]
         left, right = frame.across(min(inside) - 0.4), frame.across(max(inside) + 0.4)
-        top, bottom = frame.up(math.exp(level + spread)), frame.up(math.exp(level - spread))
-        middle = frame.up(math.exp(level))
+        top, bottom = frame.up(value_of(segment, spread)), frame.up(value_of(segment, -spread))
+        middle = frame.up(value_of(segment))
         found.append(
             Markup(
                 '<g class="level"><title>{}</title><rect x="{}" y="{}" width="{}" height="{}"/>'
                 '<line x1="{}" x2="{}" y1="{}" y2="{}"/></g>'
             ).format(
-                f"level {figures.value(math.exp(level), unit)}, runs differ by {100 * spread:.2g} %",
+                f"level {figures.value(value_of(segment), unit)}, runs differ by {100 * spread:.2g} %",
                 *(left, top, round(right - left, 1), max(0.5, round(bottom - top, 1))),
                 *(left, right, middle, middle),
             )

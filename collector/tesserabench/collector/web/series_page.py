@@ -40,9 +40,9 @@ async def read(session: AsyncSession, series_id: int, query: Mapping[str, str], 
 
     Raises:
         NotFoundError: there is no such series, or nothing on this branch.
-        InvalidArgumentError: `days` is no sensible number.
+        InvalidArgumentError: `days` is no sensible number, or `branch` no text.
     """
-    branch, days = query.get("branch", "")[:255], _days(query.get("days", str(_DAYS)))
+    branch, days = _branch(query.get("branch", "")), _days(query.get("days", str(_DAYS)))
     window = store.Window(since=now - timedelta(days=days), size=_MOST_POINTS, newest=True)
     history = await series_history.read(session, series_id, branch, window)
     lines = await store.lines(session, series_id)
@@ -61,6 +61,12 @@ async def read(session: AsyncSession, series_id: int, query: Mapping[str, str], 
         days=days,
         command=shlex.join((*words, "--device", series.device_key, "--branch", shown)),
     )
+
+
+def _branch(text: str) -> str:
+    if "\x00" in text:
+        raise invalid_field("branch", text, "remove the NUL character")
+    return text[:255]
 
 
 def _days(text: str) -> int:

@@ -2,8 +2,8 @@
 
     python -m detection [--out FOLDER] [--scale FACTOR] [--only SECTION]... [--every N] [--alone]
 
-Sections: change-points, gates, causes, speed. `--scale` multiplies how much data there is; recorded histories are read
-from the folder DETECTION_DATA when it is set, one in six of them for the others (--every). Tables go to
+Sections: change-points, gates, causes, speed, store. `--scale` multiplies how much data there is; recorded histories
+are read from the folder DETECTION_DATA when it is set, one in six of them for the others (--every). Tables go to
 FOLDER/detection.md, figures to FOLDER/detection.json.
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 
+from bench import bench_history
 from detection import causes, change_points, gates, speed
 from detection.change_points import Found, Replayed
 from detection.detectors import OURS, Detector, absent, detectors
@@ -310,9 +311,36 @@ def of_speed(chosen: Options) -> Section:
     return Section(text=f"{text}\n{told}\n", figures=figures)
 
 
+# --- with the database -----------------------------------------------------------------------------------------------
+
+_STORED_SERIES = 4000
+
+
+def of_store(chosen: Options) -> Section:
+    """One more point on many series, read from PostgreSQL and written to it."""
+    found = bench_history.measured(max(500, round(_STORED_SERIES * chosen.scale)))
+    spent = {who: milliseconds(value / 1000) for who, value in found.processor_ms.items()}
+    told = (
+        f"With the database: {found.series:,} series of {bench_history.POINTS} points get one more; tails a minute: "
+        f"{found.per_minute:,.0f}, {milliseconds(60 / found.per_minute)} ms a series by the clock. Processor time a "
+        f"series: {milliseconds(sum(found.processor_ms.values()) / 1000)} ms (event loop {spent['event_loop']}, "
+        f"workers {spent['workers']}, PostgreSQL {spent['postgres']}). The event loop came back "
+        f"{found.stall_ms:.0f} ms late at worst, and computed {found.computing_ms:.0f} ms at a time. "
+        f"Analysed anew a minute: {found.anew_per_minute:,.0f}."
+    )
+    figures = [
+        Figure(name="tails a minute with the database", value=found.per_minute, unit="series"),
+        Figure(name="processor time a tail", value=sum(found.processor_ms.values()), unit="ms"),
+        Figure(name="stall of the event loop", value=found.stall_ms, unit="ms"),
+        Figure(name="anew a minute with the database", value=found.anew_per_minute, unit="series"),
+    ]
+    return Section(text=told + "\n", figures=figures)
+
+
 SECTIONS: dict[str, Callable[[Options], Section]] = {
     "change-points": of_change_points,
     "gates": of_gates,
     "causes": of_causes,
     "speed": of_speed,
+    "store": of_store,
 }

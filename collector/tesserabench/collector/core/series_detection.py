@@ -67,7 +67,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A segment of a history; level and spread are logarithms, or shares of `unit` where values are not all positive."""
+    """A segment of a history; level and spread: logarithms, or shares of `unit` where not all values are positive."""
 
     start: int
     end: int

@@ -65,8 +65,10 @@ def _read(path: str, suite: str) -> Any:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise CliError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UsageProblem(f"{path} is no text but holds other bytes; {_WRITTEN_BY}") from error
     except (ValueError, RecursionError) as error:
-        raise UsageProblem(f"{path} is no JSON ({error}); {_WRITTEN_BY}") from error
+        raise UsageProblem(f"{path} is no JSON, or not all of it ({error}); {_WRITTEN_BY}") from error
     if not isinstance(document, dict):
         raise UsageProblem(f"{path} holds no document; {_WRITTEN_BY}")
     try:

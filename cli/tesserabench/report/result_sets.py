@@ -4,6 +4,7 @@ Two kinds of documents hold them: trials that `tbctl bench run` wrote, and a run
 json` gives them. Both have what the collector compares: a value for each launch, where it ran, and how it ended.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,13 @@ from typing import Any
 from tesserabench.analysis.launch import OK, Launch, Side, log_error_of_interval
 from tesserabench.analysis.results import Failure, ResultSet, SeriesKey, SeriesResult
 from tesserabench.analysis.words import Better
+from tesserabench.report.document_fields import Fields
 
 KINDS = ("TrialResult", "TrialResultList", "ResultList")
 """Kinds of documents that can be read."""
+
+API_VERSION = "tesserabench/v1"
+"""The version of them that is understood."""
 
 _UNSUPPORTED = "unsupported"
 
@@ -53,49 +58,73 @@ def result_set(document: Mapping[str, Any], *, label: str) -> ResultSet:
         label: What the comparison calls it, such as the name of its file.
 
     Raises:
-        ValueError: it is none of `KINDS`, or lacks what a comparison needs.
+        ValueError: it is none of `KINDS`, of another version, or has a field that is not as it must be.
     """
-    kind = document.get("kind")
-    try:
-        if kind == "ResultList":
-            cases, run = [_of_result(item) for item in document["items"] if not item.get("late")], _run(document)
-        elif kind in {"TrialResult", "TrialResultList"}:
-            trials = [document] if kind == "TrialResult" else document["items"]
-            cases, run = [case for trial in trials for case in _of_trial(trial)], ""
-        else:
-            raise ValueError(f"its kind is {kind!r}; wanted is one of {', '.join(KINDS)}")
-        return ResultSet(
-            label=label, run=run, series=tuple(_series(cases)), failures=tuple(_failures(cases)), facts=_facts(document)
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is a {kind} that lacks or misplaces {error}") from error
+    kind, version = document.get("kind"), document.get("apiVersion", API_VERSION)
+    if kind not in KINDS:
+        raise ValueError(f"its kind is {kind!r:.40}; wanted is one of {', '.join(KINDS)}")
+    if version != API_VERSION:
+        raise ValueError(f"its apiVersion is {version!r:.40}; this tbctl reads {API_VERSION}")
+    top = Fields(document)
+    items = [top] if kind == "TrialResult" else list(top.each("items"))
+    _refuse_repeated(items)
+    if kind == "ResultList":
+        cases = [_of_result(item) for item in items if not item.flag("late")]
+        runs, facts = {item.text("run") for item in items}, {}
+    else:
+        cases = [case for item in items for case in _of_trial(item)]
+        runs, facts = {""}, _facts(items)
+    return ResultSet(
+        label=label,
+        run=runs.pop() if len(runs) == 1 else "",
+        series=tuple(_series(cases)),
+        failures=tuple(_failures(cases)),
+        facts=facts,
+    )
 
 
-def _run(document: Mapping[str, Any]) -> str:
-    runs = {item.get("run", "") for item in document["items"]}
-    return runs.pop() if len(runs) == 1 else ""
+def _refuse_repeated(items: Sequence[Fields]) -> None:
+    """What is in a file twice was measured once, and must not count as two launches."""
+    seen: dict[str, Fields] = {}
+    for item in items:
+        first = seen.setdefault(json.dumps(item.values, sort_keys=True), item)
+        if first is not item:
+            here, there = (fields.path.rstrip(".") for fields in (item, first))
+            raise ValueError(f"{here} is the same as {there}; each launch is in a file once, so take one of them out")
 
 
-def _of_result(item: Mapping[str, Any]) -> _Case:
-    result, uuid = item["result"], item.get("device_uuid", "")
-    case = result["case"]
+def _of_result(item: Fields) -> _Case:
+    result, uuid = item.inner("result"), item.text("device_uuid")
+    case = result.inner("case")
     return _Case(
-        case_id=case["id"],
-        suite=case.get("suite", ""),
-        benchmark=case.get("benchmark", ""),
-        parameters=case.get("parameters", {}),
-        mode=result.get("mode", ""),
-        host=item.get("host", ""),
+        case_id=case.name("id"),
+        suite=case.text("suite"),
+        benchmark=case.text("benchmark"),
+        parameters=case.inner_or_empty("parameters").texts(),
+        mode=result.text("mode"),
+        host=item.text("host"),
         device_uuid=uuid,
         device_kind=_kind_of(uuid),
-        device_model=item.get("device_model", ""),
-        comparability=item.get("comparability", ""),
-        outcome=result.get("outcome", ""),
-        reason=result.get("reason", ""),
+        device_model=item.text("device_model"),
+        comparability=item.text("comparability"),
+        outcome=result.text("outcome"),
+        reason=result.text("reason"),
         measurements=[
-            {**found, "count": found.get("statistics", {}).get("count")} for found in result.get("measurements", ())
+            _measured(found, "metric", found.inner_or_empty("statistics").count("count"))
+            for found in (result.each("measurements") if result.has("measurements") else ())
         ],
     )
+
+
+def _measured(found: Fields, name: str, count: int | None) -> Mapping[str, Any]:
+    return {
+        "metric": found.name(name),
+        "unit": found.text("unit"),
+        "better": found.text("better"),
+        "primary": found.flag("primary"),
+        "count": count,
+        **{key: found.number(key) for key in ("value", "ci_low", "ci_high")},
+    }
 
 
 def _kind_of(uuid: str) -> str:
@@ -105,33 +134,34 @@ def _kind_of(uuid: str) -> str:
     return "simulated" if uuid.startswith("SIM-") else "cuda"
 
 
-def _of_trial(trial: Mapping[str, Any]) -> Iterable[_Case]:
-    header = trial["header"]
-    device = header["device"]
-    for found in trial["measurements"]:
-        count = (found.get("statistics") or {}).get("n")
-        case = found["case"]
+def _of_trial(trial: Fields) -> Iterable[_Case]:
+    header = trial.inner("header")
+    device = header.inner("device")
+    seen: dict[tuple[str, str], str] = {}
+    for found in trial.each("measurements"):
+        case = found.inner("case")
+        case_id, mode = found.name("case_id"), found.name("mode")
+        here = found.path.rstrip(".")
+        first = seen.setdefault((case_id, mode), here)
+        if first != here:
+            raise ValueError(f"{here} is {case_id} ({mode}) again, as {first} is; a launch measures a case once")
+        samples = found.inner_or_empty("statistics").count("n")
         yield _Case(
-            case_id=found["case_id"],
-            suite=header["suite"],
-            benchmark=case["benchmark"],
-            parameters={str(name): str(value) for name, value in case.get("params", {}).items()},
-            mode=str(found["mode"]),
+            case_id=case_id,
+            suite=header.name("suite"),
+            benchmark=case.name("benchmark"),
+            parameters=case.inner_or_empty("params").texts(),
+            mode=mode,
             # A file does not say on which machine: what differs between machines is in its environment.
             host="",
-            device_uuid=device.get("uuid") or "",
-            device_kind=device["kind"],
-            device_model=device.get("model") or "",
-            comparability=header["environment"]["comparability"],
-            outcome=str(found["outcome"]),
-            reason=found.get("reason") or "",
+            device_uuid=device.text("uuid"),
+            device_kind=device.name("kind"),
+            device_model=device.text("model"),
+            comparability=header.inner("environment").name("comparability"),
+            outcome=found.name("outcome"),
+            reason=found.text("reason"),
             measurements=[
-                {
-                    "metric": metric["name"],
-                    "count": count if metric.get("ci_low") is not None else None,
-                    **{key: metric.get(key) for key in ("unit", "better", "primary", "value", "ci_low", "ci_high")},
-                }
-                for metric in found["metrics"]
+                _measured(metric, "name", samples if metric.has("ci_low") else None) for metric in found.each("metrics")
             ],
         )
 
@@ -190,15 +220,10 @@ def _failures(cases: Sequence[_Case]) -> Iterable[Failure]:
         )
 
 
-def _facts(document: Mapping[str, Any]) -> dict[str, tuple[dict[str, str], ...]]:
+def _facts(trials: Sequence[Fields]) -> dict[str, tuple[dict[str, str], ...]]:
     """Environment facts by comparability class; a run's results do not hold them."""
-    if document["kind"] == "ResultList":
-        return {}
-    trials = [document] if document["kind"] == "TrialResult" else document["items"]
     facts: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for trial in trials:
-        environment = trial["header"]["environment"]
-        facts[environment["comparability"]].append(
-            {str(name): str(value) for name, value in environment["facts"].items()}
-        )
+        environment = trial.inner("header").inner("environment")
+        facts[environment.name("comparability")].append(environment.inner_or_empty("facts").texts())
     return {comparability: tuple(group) for comparability, group in facts.items()}

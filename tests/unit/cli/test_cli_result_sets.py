@@ -1,3 +1,6 @@
+import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,12 +78,85 @@ def test_two_files_are_judged_by_the_gate() -> None:
         ({}, "kind is None"),
         ({"kind": "TrialResult"}, "header"),
         ({"kind": "ResultList", "items": [{"run": "runs/1"}]}, "result"),
-        ({"kind": "TrialResultList", "items": [3]}, "TrialResultList that lacks"),
+        ({"kind": "TrialResultList", "items": [3]}, r"items\[0\] is 3; it must be an object"),
+        ({"kind": "TrialResultList", "items": "x"}, "items is 'x'; it must be a list"),
+        ({"kind": "TrialResultList"}, "items is missing"),
+        ({"kind": "TrialResult", "apiVersion": "tesserabench/v9"}, "this tbctl reads tesserabench/v1"),
+        ({"kind": "TrialResult", "apiVersion": 9}, "apiVersion is 9"),
     ],
 )
 def test_a_document_that_holds_something_else_is_refused_by_name(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         result_set(wrong, label="x")
+
+
+def _holding(*path: str | int, value: object) -> dict[str, Any]:
+    """A document with another value at one place."""
+    changed = document(trial(1.0), trial(2.0))
+    place: Any = changed["items"][1]
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    return changed
+
+
+METRIC = ("measurements", 0, "metrics", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ((*METRIC, "value"), "abc", r"items[1].measurements[0].metrics[0].value is 'abc'; it must be a number"),
+        ((*METRIC, "value"), True, "metrics[0].value is True; it must be a number"),
+        ((*METRIC, "value"), [1], "metrics[0].value is [1]; it must be a number"),
+        ((*METRIC, "value"), 10**400, "it must be a number below 1.8e308"),
+        ((*METRIC, "ci_low"), "x", "metrics[0].ci_low is 'x'"),
+        ((*METRIC, "unit"), 5, "metrics[0].unit is 5; it must be a text"),
+        ((*METRIC, "primary"), "no", "metrics[0].primary is 'no'; it must be true or false"),
+        ((*METRIC, "name"), None, "metrics[0].name is missing"),
+        (("measurements", 0, "case_id"), 7, "measurements[0].case_id is 7; it must be a text"),
+        (("measurements", 0, "outcome"), {}, "measurements[0].outcome is {}; it must be a text"),
+        (("measurements", 0, "case", "params"), [1], "case.params is [1]; it must be an object"),
+        (("measurements", 0, "statistics", "n"), -3, "statistics.n is -3; it must be a whole number"),
+        (("measurements", 0, "statistics", "n"), math.nan, "statistics.n is nan; it must be a whole number"),
+        (("measurements",), "x" * 99, f"measurements is '{'x' * 39}...; it must be a list"),
+        (("header", "device"), None, "items[1].header.device is missing"),
+        (("header", "environment", "comparability"), "", "environment.comparability is missing"),
+    ],
+)
+def test_a_field_that_is_not_as_it_must_be_is_named_with_what_it_holds(
+    path: tuple[str | int, ...], value: object, said: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        result_set(_holding(*path, value=value), label="x")
+
+
+def test_what_is_in_a_file_twice_does_not_count_twice() -> None:
+    with pytest.raises(ValueError, match=r"items\[2\] is the same as items\[0\]"):
+        result_set(document(trial(1.0), trial(2.0), trial(1.0)), label="x")
+    again = trial(1.0)
+    again["measurements"] *= 2
+    with pytest.raises(ValueError, match=r"measurements\[1\] is gemm/matmul.* again, as items\[0\].meas"):
+        result_set(document(again), label="x")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x80\x81", "is no text but holds other bytes"),
+        (b'{"kind": "TrialRes', "is no JSON, or not all of it"),
+        (b"", "is no JSON, or not all of it"),
+        (b"[" * 100_000, "is no JSON, or not all of it"),
+        (b"[1]", "holds no document"),
+    ],
+)
+def test_a_file_that_is_no_document_is_named_with_what_writes_one(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "new.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageProblem, match=said) as refused:
+        compare_files(str(path), str(path))
+    assert str(path) in str(refused.value)
+    assert "tbctl bench run --out" in str(refused.value)
 
 
 @pytest.mark.parametrize(("base", "head"), [("old.json", "42"), ("41", "new.json")])

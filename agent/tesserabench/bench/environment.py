@@ -14,6 +14,8 @@ from tesserabench.bench.device.protocol import Device, Fact
 from tesserabench.bench.measurement import Environment
 
 _VARIABLES = re.compile(r"(OMP|KMP|GOMP|MKL|OPENBLAS|BLIS|CUDA|CUBLAS|CUPY|NVIDIA|NCCL|NUMPY|MALLOC)_")
+_OWN_FOLDER = re.compile(r"_CACHE_(PATH|DIR)$")
+"""Where compiled code is kept: another folder on every host, and nothing that a result depends on."""
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 
 
@@ -69,11 +71,14 @@ def usable_cores() -> int:
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, Fact]:
-    """Return the variables that steer numerical libraries, as `env.NAME`; never one that may hold a secret."""
+    """Return the variables that steer numerical libraries, as `env.NAME`.
+
+    Never one that may hold a secret, nor one that says where compiled code is kept.
+    """
     return {
         f"env.{name}": value
         for name, value in sorted(environ.items())
-        if _VARIABLES.match(name) and not _SECRET.search(name)
+        if _VARIABLES.match(name) and not _SECRET.search(name) and not _OWN_FOLDER.search(name)
     }
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_OF_A_HOST = frozenset({"env.CUDA_CACHE_PATH", "env.CUPY_CACHE_DIR"})
+"""Folders of a host that older agents told: no fact about what was measured."""
 _VOLATILE = frozenset({"host.boot_id"})
 """Facts that differ after every restart and explain nothing by themselves."""
 
@@ -41,7 +43,7 @@ def differences(base: Facts, head: Facts) -> tuple[Difference, ...]:
             decisive=apart and fact not in harmless,
         )
         for fact in sorted(ours.keys() | theirs.keys())
-        if ours.get(fact) != theirs.get(fact) and not (fact in _VOLATILE and not apart)
+        if ours.get(fact) != theirs.get(fact) and fact not in _OF_A_HOST and not (fact in _VOLATILE and not apart)
     ]
     return tuple(sorted(found, key=lambda difference: not difference.decisive))
 

@@ -128,6 +128,12 @@ def test_facts_that_differ_within_a_class_are_told_and_do_not_decide() -> None:
     ]
 
 
+def test_a_folder_of_a_host_is_no_fact_about_what_was_measured() -> None:
+    base = results(series("a"), facts={"a": ({"env.CUDA_CACHE_PATH": "/one", "env.CUDA_CACHE_DISABLE": "0"},)})
+    head = results(series("a"), facts={"a": ({"env.CUDA_CACHE_PATH": "/two", "env.CUDA_CACHE_DISABLE": "1"},)})
+    assert [fact.fact for fact in compare(base, head, POLICY).differences] == ["env.CUDA_CACHE_DISABLE"]
+
+
 def test_a_finding_that_many_comparisons_bring_by_chance_is_taken_back() -> None:
     head_spread = series("lucky", 1.068, spread=16)
     alone = compare(results(series("lucky", spread=16)), results(head_spread), POLICY)

@@ -14,6 +14,8 @@ def test_variables_that_steer_numerical_libraries_are_recorded_and_secrets_are_n
             "NCCL_SECRET_TOKEN": "hush",
             "HOME": "/root",
             "MY_CUDA_PATH": "elsewhere",
+            "CUDA_CACHE_PATH": "/var/lib/somewhere",
+            "CUPY_CACHE_DIR": "/var/lib/elsewhere",
         }
     )
     assert found == {

@@ -28,6 +28,8 @@ _SEAM_BEFORE = SEAM - STRIDE
 _SAME = 8
 """Places this close are the same change, seen by two windows."""
 _CONFIRMING, _CONFIRMING_STRONG, _STRONG = 8, 5, 1.5
+"""Points that confirm a level; fewer do when the evidence for it is so many times what is demanded."""
+_RETURNED = 0.5
 _DRIFT_ERRORS = 6.0
 _DRIFT_LEAVES = 0.75
 
@@ -69,15 +71,18 @@ class Assembly:
         lower = _SEAM_BEFORE - _SAME if begin else 0
         before = self.open_from - begin if self.open_from else -len(at)
         bounds = [0, *window.accepted.places, len(at)]
+        came_back = _came_back(window, bounds)
         for (left, place), right, step, strength in zip(
             pairwise(bounds), bounds[2:], window.accepted.steps, window.accepted.strengths, strict=False
         ):
             if not lower <= place < upper or place - before <= _SAME < place - before + lower:
                 continue
             self._end_segment(window, begin, at, place, at[place])
-            self.changes.append(_remembered_change(window, (left, right), step, strength, at))
+            passing = any(place in ends for ends in came_back)
+            sure = not passing and (right < len(at) or _is_confirmed(right - place, strength))
+            self.changes.append(_remembered_change(window, (left, right), step, (strength, sure), at))
             self.open_from = begin + place
-        self._add_excursions(window, at, lower, upper)
+        self._add_excursions(window, at, (lower, upper), came_back)
 
     def finished(self, window: Window, begin: int, at: Sequence[int], count: int) -> SeriesAnalysis:
         """The whole answer for `count` points; `window` was the newest."""
@@ -120,39 +125,67 @@ class Assembly:
         if drift is not None:
             self.drifts.append(Drift(start=at[start], end=at[end - 1] + 1, slope=drift))
 
-    def _add_excursions(self, window: Window, at: Sequence[int], lower: int, upper: int) -> None:
+    def _add_excursions(
+        self, window: Window, at: Sequence[int], answered: tuple[int, int], came_back: Sequence[tuple[int, int]]
+    ) -> None:
+        """Add stretches that were taken for bursts, and those that `came_back` before they were confirmed."""
         points, evidence = window.points, window.evidence
         assert points is not None
         assert evidence is not None
         places = (0, *window.accepted.places, len(at))
+        told: list[tuple[int, int, float]] = []
         for start, end in window.accepted.excursions:
-            if not lower <= start < upper or start == 0 or end == len(at) or any(start <= one <= end for one in places):
-                continue
-            if self.transients and at[start] < self.transients[-1].end:
-                continue
-            around = next((left, right) for left, right in pairwise(places) if left < start < right)
-            shift = evidence.stretch(start, end).mean - middle_of(points.values[slice(*around)])
-            if abs(shift) >= evidence.smallest:
+            if start > 0 and end < len(at) and not any(start <= one <= end for one in places):
+                around = next((left, right) for left, right in pairwise(places) if left < start < right)
+                told.append((start, end, middle_of(points.values[slice(*around)])))
+        for start, end in came_back:
+            left = places[places.index(start) - 1]
+            told.append((start, end, evidence.stretch(left, start).median))
+        for start, end, usual in sorted(told):
+            shift = evidence.stretch(start, end).mean - usual
+            inside = answered[0] <= start < answered[1] and not (
+                self.transients and at[start] < self.transients[-1].end
+            )
+            if inside and abs(shift) >= evidence.smallest:
                 self.transients.append(Transient(start=at[start], end=at[end], shift=shift))
 
 
+def _is_confirmed(length: int, strength: float) -> bool:
+    return length >= _CONFIRMING or (length >= _CONFIRMING_STRONG and strength >= _STRONG)
+
+
+def _came_back(window: Window, bounds: Sequence[int]) -> list[tuple[int, int]]:
+    """Stretches away from a level that came back before anybody could be sure of them."""
+    evidence, strengths = window.evidence, window.accepted.strengths
+    assert evidence is not None
+    found: list[tuple[int, int]] = []
+    for inner in range(1, len(bounds) - 2):
+        start, end = bounds[inner : inner + 2]
+        if _is_confirmed(end - start, min(strengths[inner - 1 : inner + 1])):
+            continue
+        before, level, after = (evidence.stretch(*bounds[at : at + 2]).mean for at in (inner - 1, inner, inner + 1))
+        if abs(before - after) <= _RETURNED * min(abs(level - before), abs(level - after)):
+            found.append((start, end))
+    return found
+
+
 def _remembered_change(
-    window: Window, around: tuple[int, int], step: Location, strength: float, at: Sequence[int]
+    window: Window, around: tuple[int, int], step: Location, told: tuple[float, bool], at: Sequence[int]
 ) -> ChangePoint:
     if around[1] == len(at):
-        return _change(window, around, step, strength, at)
-    key = (around, step, strength)
+        return _change(window, around, step, told, at)
+    key = (around, step, told)
     if key not in window.changes:
-        window.changes[key] = _change(window, around, step, strength, at)
+        window.changes[key] = _change(window, around, step, told, at)
     return window.changes[key]
 
 
-def _change(window: Window, around: tuple[int, int], step: Location, strength: float, at: Sequence[int]) -> ChangePoint:
+def _change(
+    window: Window, around: tuple[int, int], step: Location, told: tuple[float, bool], at: Sequence[int]
+) -> ChangePoint:
     evidence = window.evidence
     assert evidence is not None
-    left, right = around
-    length = right - step.place
-    confirmed = right < len(at) or length >= _CONFIRMING or (length >= _CONFIRMING_STRONG and strength >= _STRONG)
+    (left, right), (strength, confirmed) = around, told
     return ChangePoint(
         index=at[step.place],
         earliest=at[step.earliest],

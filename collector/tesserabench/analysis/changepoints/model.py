@@ -37,7 +37,7 @@ class Status(StrEnum):
     """How sure a change is."""
 
     SUSPECTED = "suspected"
-    """Seen, by few points so far."""
+    """Seen, by few points so far; or it came back before there were more."""
     CONFIRMED = "confirmed"
     """Enough points stand at the new level."""
 
@@ -99,7 +99,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transient:
-    """A short excursion that came back."""
+    """A short excursion that came back; when it looked like a step, its steps are among the changes, as suspected."""
 
     start: int
     end: int

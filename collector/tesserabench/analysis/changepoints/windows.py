@@ -59,7 +59,7 @@ class Window:
     accepted: Accepted = field(default_factory=Accepted)
     described: dict[tuple[int, int, float], tuple[Segment, float | None]] = field(default_factory=dict)
     """Segments that have ended, so that they need not be described again."""
-    changes: dict[tuple[tuple[int, int], Location, float], ChangePoint] = field(default_factory=dict)
+    changes: dict[tuple[tuple[int, int], Location, tuple[float, bool]], ChangePoint] = field(default_factory=dict)
     """The same for changes after which there was another."""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, text
@@ -40,6 +41,12 @@ async def duplicate(laboratory: Laboratory) -> None:
         await triage.resolve(session, 2, resolution="duplicate", duplicate_of=1, act=doing)
 
 
+async def wake(laboratory: Laboratory) -> None:
+    laboratory.clock.advance(86_400)
+    async with laboratory.database.transaction() as session:
+        assert await regressions.wake_ignored(session, laboratory.clock()) == 1
+
+
 async def find_causes(laboratory: Laboratory) -> None:
     asking = Asking(database=laboratory.database, offload=at_once, clock=laboratory.clock)
     assert await finding_causes.look(asking) > 0
@@ -60,7 +67,9 @@ async def close_about_a_device(laboratory: Laboratory) -> None:
         assert found is not None
 
 
-@pytest.mark.parametrize("change", [reopen, duplicate, find_causes, judge, open_about_a_device, close_about_a_device])
+@pytest.mark.parametrize(
+    "change", [reopen, wake, duplicate, find_causes, judge, open_about_a_device, close_about_a_device]
+)
 async def test_who_waits_for_the_projects_lock_holds_no_finding(
     laboratory: Laboratory, change: Callable[[Laboratory], Coroutine[None, None, None]]
 ) -> None:
@@ -70,9 +79,10 @@ async def test_who_waits_for_the_projects_lock_holds_no_finding(
     await take_in(laboratory)
     async with laboratory.database.transaction() as session:
         await regressions.open_finding(session, DEVICE, now=laboratory.clock())
-    if change is reopen:
+    if change in {reopen, wake}:
+        until = laboratory.clock() + timedelta(days=1)
         async with laboratory.database.transaction() as session:
-            await triage.ignore(session, 1, act=act(laboratory))
+            await triage.ignore(session, 1, until=until, act=act(laboratory))
 
     async def waiting() -> bool:
         async with laboratory.database.transaction() as session:

@@ -230,8 +230,9 @@ async def _create(session: AsyncSession, new: NewFinding, now: datetime) -> Regr
 
 def _show(row: Regression, new: NewFinding, *, keep_severity: bool = False) -> None:
     """Let a row tell what is known now; without `updated_at`, which tells of steps."""
-    touches = {TOUCHES: sorted(new.touches)} if new.touches else {}
-    row.summary, row.change, row.attribution = new.summary, new.change, {**new.attribution, **touches}
+    touches = sorted(new.touches) or (row.attribution or {}).get(TOUCHES)
+    row.attribution = {**new.attribution, **({TOUCHES: touches} if touches else {})}
+    row.summary, row.change = new.summary, new.change
     row.cause, row.suite, row.device_key = new.cause.value, new.suite, new.device_key
     if not keep_severity:
         row.severity = new.severity.value
@@ -239,6 +240,9 @@ def _show(row: Regression, new: NewFinding, *, keep_severity: bool = False) -> N
 
 async def wake_ignored(session: AsyncSession, now: datetime) -> int:
     """Let findings that were ignored until now ask for attention again; gives how many."""
+    for project_id in await store.projects_to_wake(session, now):
+        # Or a run that is being judged could open one for the same series meanwhile.
+        await store.lock_project(session, project_id)
     woken = set()
     for regression in await store.due_to_wake(session, now):
         about = (regression.series_id, regression.branch, regression.drill, regression.project_id, regression.subject)

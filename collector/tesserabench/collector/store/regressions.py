@@ -281,6 +281,16 @@ async def stale(session: AsyncSession, *, before: datetime) -> Sequence[Regressi
     return (await session.scalars(statement.with_for_update(skip_locked=True))).all()
 
 
+def _is_due(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return Regression.ignored_until <= now, Regression.state == RegressionState.IGNORED.value
+
+
+async def projects_to_wake(session: AsyncSession, now: datetime) -> Sequence[int]:
+    """Projects with findings that were ignored until now, in an order that everybody keeps to."""
+    statement = select(Regression.project_id).where(*_is_due(now)).distinct().order_by(Regression.project_id)
+    return (await session.scalars(statement)).all()
+
+
 async def due_to_wake(session: AsyncSession, now: datetime) -> Sequence[Regression]:
     """Findings that were ignored until now, unless another one is open for the same; locked until the commit."""
     other = aliased(Regression)
@@ -302,7 +312,7 @@ async def due_to_wake(session: AsyncSession, now: datetime) -> Sequence[Regressi
     )
     statement = (
         select(Regression)
-        .where(Regression.ignored_until <= now, Regression.state == RegressionState.IGNORED.value, not_(taken.exists()))
+        .where(*_is_due(now), not_(taken.exists()))
         .order_by(Regression.id)
         .limit(500)
         .with_for_update(skip_locked=True)

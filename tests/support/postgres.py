@@ -28,6 +28,8 @@ from tesserabench.collector.store.folder import DATABASE
 from tesserabench.collector.store.launcher import Launcher
 
 KEPT = Path(__file__).parents[2] / "build" / "postgres"
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 2 << 30
 # Nothing here has to outlive a power cut.
 _FAST = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
 
@@ -42,7 +44,8 @@ class PostgresForTests:
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        with self._lent(f" TEMPLATE {DATABASE}") as dsn:
+        # Copied by the file: on a server in memory this takes a third of what copying through its log takes.
+        with self._lent(f" TEMPLATE {DATABASE} STRATEGY file_copy") as dsn:
             yield dsn
 
     @contextmanager
@@ -68,18 +71,20 @@ class PostgresForTests:
 
 
 _GUARD = """
-import sys
+import shutil, sys
 from pathlib import Path
 sys.stdin.read()
 from tesserabench.collector.store.folder import stop_server
 stop_server(Path(sys.argv[1]))
+if sys.argv[2] == "remove":
+    shutil.rmtree(sys.argv[1])
 """
 
 
 @contextmanager
-def _guarded(root: Path) -> Iterator[None]:
-    """Within the block, the server in this folder is stopped even when the test run itself is killed."""
-    command = [sys.executable, "-c", _GUARD, str(root)]
+def _guarded(root: Path, *, remove: bool = False) -> Iterator[None]:
+    """Within the block, the server in this folder is stopped even when the test run itself is killed, and removed."""
+    command = [sys.executable, "-c", _GUARD, str(root), "remove" if remove else "keep"]
     # It waits for the end of its input, which comes with our own end; then there is nobody left to wait for it.
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
         try:
@@ -136,14 +141,21 @@ def _make(kept: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _memory_has_room() -> bool:
+    return _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES
+
+
 @contextmanager
 def running_postgres() -> Iterator[PostgresForTests]:
-    """A server in a short temporary folder (a socket's path has little room), gone at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="tb-pg-"))
+    """A server in a short folder (a socket's path has little room), in memory if that has room, and gone at the end.
+
+    A database is more than a thousand files: in memory they are made and removed in a quarter of the time.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tb-pg-", dir=_MEMORY if _memory_has_room() else None))
     prepare_folder(folder)
     launcher = Launcher(folder, settings=_FAST)
     try:
-        with _guarded(folder):
+        with _guarded(folder, remove=True):
             yield PostgresForTests(launcher, launcher.start())
     finally:
         if (pid := launcher.pid) is not None:

@@ -1,20 +1,24 @@
 """Runs become points, points become changes, whatever order they come in and whatever dies meanwhile."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 from support.histories import CASE, changes, end, give, measure, points, take_in, watch, watching, wobbly
 from support.laboratory import Conditions, Laboratory, Request, drilled
-from tesserabench.collector.core import series_watch
+from tesserabench.collector.core import series_blocks, series_watch
 from tesserabench.collector.core.series_blocks import News
 from tesserabench.collector.core.series_watch import TakingInError
 from tesserabench.collector.core.spec import RunSpec
 from tesserabench.collector.core.watching import Watching
 from tesserabench.collector.store import history as store
 from tesserabench.collector.store import history_due as due_store
+from tesserabench.collector.store import history_watches as watch_store
 from tesserabench.collector.store.database import Database
+from tesserabench.collector.store.history import SeriesLine
 from tesserabench.collector.store.history_tables import ChangePoint, HistoryDue
 from tesserabench.collector.store.tables import Run
 from tesserabench.collector.work.history import Historian
@@ -202,3 +206,42 @@ async def test_replicas_share_the_work_and_double_nothing(laboratory: Laboratory
     assert [row.run_id for row in await points(laboratory)] == ids
     assert [row.run_id for row in await changes(laboratory)] == [ids[12]]
     assert (await watch(laboratory)).points == len(ids)
+
+
+async def test_a_transaction_takes_so_many_points_and_leaves_the_other_runs(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series_watch, "_RUNS_AT_ONCE", 2)
+    monkeypatch.setattr(series_watch, "_POINTS", 7)
+    ids = await measure(laboratory, wobbly([1.0] * 10))
+    # Each run gives two points.
+    assert await series_watch.take_in(watching(laboratory)) == ids[:4]
+    assert [row.run_id for row in await due(laboratory)] == ids[4:]
+    await take_in(laboratory)
+    assert [row.run_id for row in await points(laboratory)] == ids
+
+
+async def test_long_histories_are_read_a_few_at_a_time(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = await measure(laboratory, wobbly(STEPPED))
+    await take_in(laboratory)
+    before, keys = told(await changes(laboratory)), await every_key(laboratory)
+    read: list[int] = []
+    whole = store.points_of
+
+    async def counted(session: AsyncSession, some: Collection[SeriesLine]) -> dict[SeriesLine, list[store.Point]]:
+        found = await whole(session, some)
+        read.append(sum(len(one) for one in found.values()))
+        return found
+
+    monkeypatch.setattr(store, "points_of", counted)
+    monkeypatch.setattr(series_blocks, "_POINTS", len(ids))
+    async with laboratory.database.transaction() as session:
+        await series_watch.look_again(watching(laboratory), session, News(whole=set(keys)))
+    # One after the other, though a block has room for both, and what was read serves for writing too.
+    assert read == [len(ids), len(ids)]
+    assert told(await changes(laboratory)) == before
+
+
+async def every_key(laboratory: Laboratory) -> list[SeriesLine]:
+    async with laboratory.database.transaction() as session:
+        return await watch_store.keys_after(session, None, limit=10)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 from tesserabench.collector.core import series_watch
 from tesserabench.collector.core.series_blocks import News
+from tesserabench.collector.core.series_watch import TakingInError
 from tesserabench.collector.core.watching import Watching
 from tesserabench.collector.errors import CollectorError
 from tesserabench.collector.store import history_due as due_store
@@ -42,15 +43,23 @@ async def read_again(watching: Watching, report: Report) -> Reanalysed:
 
     Raises:
         UnavailableError: the database is away.
-        TakingInError: the results of a run cannot be taken in; those before it are.
+        TakingInError: the results of a run cannot be taken in at all; those before it are.
     """
     async with watching.database.transaction() as session:
         await due_store.enqueue_everything(session)
     done = Reanalysed()
-    while taken := await series_watch.take_in(watching):
+    while taken := await _take_in(watching):
         done = Reanalysed(runs=done.runs + len(taken))
         report(done)
     return done
+
+
+async def _take_in(watching: Watching) -> list[int]:
+    try:
+        return await series_watch.take_in(watching)
+    except TakingInError as error:
+        _log.warning("history.breaking", runs=len(error.run_ids), why=f"{error.__cause__!r}")
+        return await series_watch.take_in(watching, limit=1, carefully=True)
 
 
 async def reanalyse(watching: Watching, report: Report, *, project: str = "") -> Reanalysed:

@@ -31,7 +31,7 @@ from tesserabench.v1 import (
 from tesserabench.wire.channel import client_options
 
 CALL_SECONDS = 20.0
-FAST = {"heartbeat_seconds": 10, "lease_seconds": 30, "offer_seconds": 20, "check_seconds": 0.05}
+FAST = {"heartbeat_seconds": 10, "lease_seconds": 30, "offer_seconds": 20, "check_seconds": 0.1}
 
 
 class SteppedClock:
@@ -101,7 +101,7 @@ async def running_collector(dsn: str, state_dir: Path, **settings: Any) -> Async
     values = {
         "grpc_listen": "127.0.0.1:0",
         "web_listen": "127.0.0.1:0",
-        "metrics_refresh_seconds": 0.1,
+        "metrics_refresh_seconds": 0.3,
         "database_dsn": dsn,
         "state_dir": state_dir,
         "fleet": fleet,

@@ -46,8 +46,8 @@ def start_agent(tmp_path: Path, collector: FakeCollector) -> Iterator[Start]:
 
 @pytest.fixture
 def slow(scenario: Write) -> str:
-    """A script with which a case takes about two seconds."""
-    return scenario("real_time_factor = 20.0\n")
+    """A script with which a case takes about a second."""
+    return scenario("real_time_factor = 10.0\n")
 
 
 async def exit_of(agent: AgentProcess, seconds: float = 60) -> int:
@@ -60,7 +60,7 @@ def worker_of(collector: FakeCollector, key: Key) -> int:
 
 
 async def test_kill_in_a_run_loses_nothing_and_closes_as_interrupted(
-    collector: FakeCollector, start_agent: Start, slow: str
+    collector: FakeCollector, start_agent: Start, slow: str, scenario: Write
 ) -> None:
     agent = start_agent({"simulated_scenario": slow})
     key = await collector.assign(1, smoke(trials=3))
@@ -69,6 +69,7 @@ async def test_kill_in_a_run_loses_nothing_and_closes_as_interrupted(
     assert psutil.pid_exists(worker)
     agent.kill()
     await wait_until_async(lambda: _gone(worker), seconds=10, what="the worker to die with its agent")
+    scenario("")
     agent.start()
     closing = await collector.until_closed(key)
     await collector.until(lambda: not collector.held, what="the attempt to leave the host")

@@ -455,6 +455,8 @@ async def test_newer_epoch_ends_the_older_one_and_is_run(
     async with running_agent(make_settings(simulated_scenario=scenario("real_time_factor = 10.0\n"))):
         first = await collector.assign(1, smoke(trials=5))
         await collector.until(lambda: len(collector.of(first).results) >= 1, what="a first result")
+        # For the next worker.
+        scenario("")
         second = await collector.assign(1, smoke(suite="gemm"), epoch=2)
         older = await collector.until_closed(first)
         newer = await collector.until_closed(second)

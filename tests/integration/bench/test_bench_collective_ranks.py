@@ -138,12 +138,14 @@ def test_a_rank_without_its_device_is_told_before_anybody_waits_for_it(monkeypat
 
 def test_a_rank_that_dies_while_the_group_forms_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESSERABENCH_TEST_FAULT", "1:0:exit")
+    monkeypatch.setenv("TESSERABENCH_TEST_JOIN_SECONDS", "3")
     with pytest.raises(CaseFailure, match="rank 1 ended with status 3 after 0 launches"):
         Group((0, 1), transport=TRANSPORT, limits=LIMITS)
 
 
 def test_a_rank_that_never_joins_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESSERABENCH_TEST_FAULT", "1:0:hang")
+    monkeypatch.setenv("TESSERABENCH_TEST_JOIN_SECONDS", "2")
     with pytest.raises(TimeoutError):
         Group((0, 1), transport=TRANSPORT, limits=Limits(answer=5.0, patience=1.0, leave=1.0))
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.postgres import prepare_folder
 from support.waiting import wait_until
 from tesserabench.collector.store.folder import Folder
 
@@ -25,6 +26,12 @@ def environment(tmp_path: Path, settings: Mapping[str, str]) -> dict[str, str]:
     named = {f"TESSERABENCH_COLLECTOR_{key}": value for key, value in settings.items()}
     state = {"TESSERABENCH_COLLECTOR_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)}
     return {**kept, **state, **named}
+
+
+@pytest.fixture
+def started_before(tmp_path: Path) -> None:
+    """A state folder that a collector has used already: the database need not be made."""
+    prepare_folder(tmp_path / "state" / "postgres")
 
 
 def call(
@@ -104,6 +111,7 @@ def test_a_collector_that_is_stopped_while_it_starts_leaves_no_postgresql_behind
     assert Folder(root=tmp_path / "state" / "postgres").processes() == []
 
 
+@pytest.mark.usefixtures("started_before")
 def test_a_killed_collector_starts_again_at_once(tmp_path: Path) -> None:
     with serving(tmp_path) as (process, first):
         process.kill()
@@ -140,6 +148,7 @@ def test_it_refuses_to_be_open_to_everybody_unless_told_so(tmp_path: Path) -> No
     assert "--insecure" in done.stderr
 
 
+@pytest.mark.usefixtures("started_before")
 def test_a_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -184,6 +193,7 @@ def test_migrate_may_be_repeated_and_serve_without_migrating_wants_it(tmp_path: 
         pass
 
 
+@pytest.mark.usefixtures("started_before")
 def test_tokens_are_made_listed_and_revoked_on_the_console(tmp_path: Path) -> None:
     made = call(tmp_path, "token", "create", "--name", "ci", "--role", "runner", "--project", "kernels")
     assert made.returncode == 0, made.stderr
@@ -204,6 +214,7 @@ def test_tokens_are_made_listed_and_revoked_on_the_console(tmp_path: Path) -> No
     assert call(tmp_path, "token", "revoke", "ci").returncode == 1
 
 
+@pytest.mark.usefixtures("started_before")
 def test_a_token_can_be_made_beside_a_running_collector(tmp_path: Path) -> None:
     with serving(tmp_path) as (process, _):
         made = call(tmp_path, "token", "create", "--name", "ci", "--role", "admin")
@@ -213,6 +224,7 @@ def test_a_token_can_be_made_beside_a_running_collector(tmp_path: Path) -> None:
         assert "ci" in call(tmp_path, "token", "list").stdout
 
 
+@pytest.mark.usefixtures("started_before")
 def test_readiness_is_told_to_the_service_manager(tmp_path: Path) -> None:
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -12,8 +12,11 @@ from enum import Enum, auto
 import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
+from tesserabench.analysis.gate import judge
+from tesserabench.analysis.launch import Launch, Side
+from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.samples import judge_samples
-from tesserabench.analysis.words import Verdict
+from tesserabench.analysis.words import Better, Verdict
 
 Floats = npt.NDArray[np.float64]
 Runs = Sequence[Sequence[float]]
@@ -61,6 +64,19 @@ def ours() -> GateRule:
 
 def _judged(base: Runs, new: Runs, history: Runs) -> Said:
     return _SAID[judge_samples(base, new, history=history).verdict]
+
+
+def ours_at_first() -> GateRule:
+    """The gate of the product on the launches of one run a side, as the collector asks it without a history."""
+    return GateRule(name="TesseraBench", says=_judged_at_first)
+
+
+def _judged_at_first(base: Runs, new: Runs, history: Runs) -> Said:
+    def side(runs: Runs) -> Side:
+        launches = (Launch(value=float(np.median(run)), samples=len(run), place="gpu") for run in runs)
+        return Side(launches=tuple(launches), better=Better.LOWER, device_kind="cuda")
+
+    return _SAID[judge(side(base), side(new), Policy()).verdict]
 
 
 _SAID = {

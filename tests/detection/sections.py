@@ -10,10 +10,10 @@ from bench import bench_history
 from detection import causes, change_points, gates, speed
 from detection.change_points import Found, Replayed
 from detection.detectors import OURS, Detector, absent, detectors
-from detection.gate_rules import PEERS, GateRule, ours
+from detection.gate_rules import PEERS, GateRule, ours, ours_at_first
 from detection.scoring import together
 from detection.tables import milliseconds, percent, table
-from support.detection_data import QUIET, SCENARIOS
+from support.detection_data import FIRST, QUIET, SCENARIOS
 from support.figures import Figure
 
 
@@ -231,7 +231,7 @@ def of_gates(chosen: Options) -> Section:
 
 
 def _rates(name: str, scenario: str, chosen: Options) -> list[gates.Rates]:
-    mine = ours()
+    mine = ours_at_first() if scenario in FIRST else ours()
     if name == mine.name:
         return gates.score(mine, gates.pairs_of(scenario, max(50, round(1000 * chosen.scale))))
     rule: GateRule = next(item for item in PEERS if item.name == name)

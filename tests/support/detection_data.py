@@ -14,7 +14,7 @@ Values are times, lower is better. Sizes of changes and of noise are in log unit
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -340,6 +340,12 @@ class Scenario:
     """Mean of what a busy machine adds to a run, and half of it again to each sample."""
     interleaved: bool = False
     history: int = 20
+    launches: bool = False
+    """What is called a run here is a launch: each side is one run, and `night` is what runs differ by."""
+
+
+def _first(scenario: Scenario) -> Scenario:
+    return replace(scenario, history=0, launches=True)
 
 
 SCENARIOS = (
@@ -353,9 +359,14 @@ SCENARIOS = (
     Scenario(name="bimodal", runs=8, samples=20, sample=0.003, run=0.002, modes=0.12),
     Scenario(name="busy machine", runs=8, samples=20, sample=0.05, run=0.03, tail=0.1, walk=0.02),
     Scenario(name="different nights", runs=5, samples=5, sample=0.01, run=0.005, night=0.012),
+    _first(Scenario(name="quiet, first comparison", runs=5, samples=20, sample=0.005, run=0.004, night=0.001)),
+    _first(Scenario(name="first, runs as launches", runs=5, samples=20, sample=0.005, run=0.01, night=0.01)),
+    _first(Scenario(name="first, restless", runs=5, samples=20, sample=0.005, run=0.02, night=0.01)),
 )
 QUIET = tuple(scenario.name for scenario in SCENARIOS if scenario.name.startswith("quiet"))
 """Scenarios in which a change of 5 % has to be found."""
+FIRST = tuple(scenario.name for scenario in SCENARIOS if scenario.launches)
+"""Scenarios of one run a side without a history: a project's first comparison."""
 
 
 def gate_pairs(

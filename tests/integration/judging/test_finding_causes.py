@@ -11,7 +11,7 @@ from support.laboratory import CASES, Conditions, Laboratory, Request, at_once
 from tesserabench.collector.core import finding_causes, triage
 from tesserabench.collector.core.finding_causes import Asking
 from tesserabench.collector.core.regressions import Act
-from tesserabench.collector.core.spec import Revision, RunSpec
+from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.store.history_tables import AcceptedLevel, ChangePoint, SeriesWatch
 from tesserabench.collector.store.tables import RegressionEvent, RegressionMember, Series
 from tesserabench.collector.work.causes import CauseFinder
@@ -172,3 +172,24 @@ async def test_a_level_that_is_back_fixes_what_the_history_found(laboratory: Lab
     await finding_causes.look(asking(laboratory))
     (found,) = await laboratory.regressions()
     assert found.state == "fixed"
+
+
+async def test_what_is_under_review_names_the_commit_that_it_was_compared_with(laboratory: Laboratory) -> None:
+    def asked(name: str, commit: str) -> Request:
+        gate = GateSpec(confirm=False)
+        return Request(revision=Revision(branch=name, commit=commit), spec=RunSpec(suite="core", trials=5), gate=gate)
+
+    base = await laboratory.run(asked("main", "1111111abc"))
+    found = await laboratory.run(asked("faster", "2222222abc"), Conditions(factors=SLOWER))
+    await take_in(laboratory)
+    assert await finding_causes.look(asking(laboratory)) > 0
+    told = {row.attribution["commits"].get("last_good_commit") for row in await laboratory.regressions()}
+    assert told == {"1111111abc"}
+    commits = (await laboratory.regressions())[0].attribution["commits"]
+    assert commits | {"commits": []} == {
+        "last_good_run": f"runs/{base}",
+        "last_good_commit": "1111111abc",
+        "first_bad_run": f"runs/{found}",
+        "first_bad_commit": "2222222abc",
+        "commits": [],
+    }

@@ -126,7 +126,7 @@ def _commits(commits: CommitRange | None) -> str:
     if commits is None:
         return ""
     if not commits.last_good:
-        return f"First new commit {commits.first_new[:12]}; none was measured before it."
+        return f"First new commit {commits.first_new[:12]}; its branch was not measured before it."
     skipped = len(commits.commits) - 1
     between = f"; {_of(skipped, 'commit')} between them {'was' if skipped == 1 else 'were'} not measured"
     return f"Last good commit {commits.last_good[:12]}, first new {commits.first_new[:12]}{between if skipped else ''}."

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.attribution import Attribution
-from tesserabench.wire.names import run_name
+from tesserabench.collector.store.tables import Run
+from tesserabench.wire.names import parse_run, run_name
 
 _MOST_COMMITS = 200
 _MOST_CANDIDATES = 4
@@ -48,6 +50,20 @@ def attribution_json(
             "candidates": _candidates(attribution),
         }
     )
+
+
+async def named_by_runs(session: AsyncSession, told: Mapping[str, Any]) -> dict[str, Any]:
+    """A cause in JSON whose last good commit, where its branch has none, is that of the last good run.
+
+    What is under review is compared with a run of another branch.
+    """
+    commits = told.get("commits", {})
+    if "last_good_commit" in commits or "last_good_run" not in commits:
+        return dict(told)
+    run = await session.get(Run, parse_run(commits["last_good_run"]))
+    if run is None or not run.commit:
+        return dict(told)
+    return {**told, "commits": {**commits, "last_good_commit": run.commit}}
 
 
 def _candidates(attribution: Attribution) -> Sequence[str]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.attribution import Attribution, Cause
 from tesserabench.analysis.wording import percent
 from tesserabench.collector.core import finding_evidence, regressions
-from tesserabench.collector.core.attributions import attribution_json
+from tesserabench.collector.core.attributions import attribution_json, named_by_runs
 from tesserabench.collector.core.finding_evidence import FOUND_BY, HISTORY
 from tesserabench.collector.core.finding_life import TRANSITIONS, Event, is_worse
 from tesserabench.collector.core.regressions import DETECTOR, Act, NewFinding, Subject, note, step
@@ -89,7 +89,7 @@ async def _take_up_one(session: AsyncSession, matter: Matter, group: Group) -> N
         return
     row = await _finding_of(session, matter, group)
     await _claim(session, matter, group, row)
-    _tell(session, matter, group, row)
+    await _tell(session, matter, group, row)
 
 
 async def _finding_of(session: AsyncSession, matter: Matter, group: Group) -> Regression:
@@ -167,7 +167,7 @@ async def _claim(session: AsyncSession, matter: Matter, group: Group, row: Regre
         if _may_join(group):
             await _join(session, matter, row, other, series)
         else:
-            _tell(session, matter, Group(attribution=group.attribution, changes=(), findings=()), other)
+            await _tell(session, matter, Group(attribution=group.attribution, changes=(), findings=()), other)
 
 
 def _may_join(group: Group) -> bool:
@@ -221,13 +221,12 @@ async def _join(session: AsyncSession, matter: Matter, row: Regression, other: R
     await session.flush()
 
 
-def _tell(session: AsyncSession, matter: Matter, group: Group, row: Regression) -> None:
+async def _tell(session: AsyncSession, matter: Matter, group: Group, row: Regression) -> None:
     """Let the finding tell its cause, and what the history adds to what was known of it."""
     before, state = row.cause, RegressionState(row.state)
     row.cause = CauseWord(group.attribution.cause.value).value
-    row.attribution = _attribution(group, row) | {
-        key: value for key, value in row.attribution.items() if key == FOUND_BY
-    }
+    kept = {key: value for key, value in row.attribution.items() if key == FOUND_BY}
+    row.attribution = await named_by_runs(session, _attribution(group, row)) | kept
     shown = f"cause: {row.cause}" + (f", {group.attribution.confidence:.0%} sure" if row.cause != "unknown" else "")
     seen = [finding_evidence.sentence(change, series) for change, series in group.changes][:1]
     act = Act(actor=DETECTOR, comment="; ".join([*seen, shown]), now=matter.now, run_id=row.run_id)

@@ -245,3 +245,15 @@ async def test_long_histories_are_read_a_few_at_a_time(laboratory: Laboratory, m
 async def every_key(laboratory: Laboratory) -> list[SeriesLine]:
     async with laboratory.database.transaction() as session:
         return await watch_store.keys_after(session, None, limit=10)
+
+
+async def test_the_last_points_of_a_series_are_read_without_the_others(laboratory: Laboratory) -> None:
+    ids = await measure(laboratory, wobbly([1.0] * 6))
+    await take_in(laboratory)
+    key = ((await watch(laboratory)).series_id, "")
+    async with laboratory.database.transaction() as session:
+        found = await store.newest_points(session, [key, (10**9, "")], 2)
+        whole = await store.points_of(session, [key])
+        assert await store.counts(session, [key, (10**9, "")]) == {key: len(ids)}
+    assert found == {key: whole[key][-2:], (10**9, ""): []}
+    assert [point.run_id for point in found[key]] == ids[-2:]

@@ -1,13 +1,14 @@
 """What a project's policy says about series, for those who watch them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.rules import Rule, RuleSet
 from tesserabench.collector.core import policies
 from tesserabench.collector.core.series_detection import smallest_change
-from tesserabench.collector.store import policies as policy_store
+from tesserabench.collector.store import history as store
+from tesserabench.collector.store.history import SeriesLine
 from tesserabench.collector.store.history_watches import WatchedSeries
 from tesserabench.collector.store.tables import Project, Series
 
@@ -30,7 +31,8 @@ async def rules_of(
             # Nothing to look up: one rule for all of a hundred thousand series.
             found |= dict.fromkeys(((row.id, line) for row, line in rows), Rule.of(usual))
         else:
-            hosts = await _hosts(session, rows) if policy.rules.asks_for_hosts else {}
+            keys = [(row.id, line) for row, line in rows]
+            hosts = await _hosts(session, keys) if policy.rules.asks_for_hosts else {}
             found |= {
                 (row.id, line): rule_of(
                     policy.rules, row, line or project.default_branch, hosts=hosts.get((row.id, line), ())
@@ -44,22 +46,14 @@ async def rule_in_force(session: AsyncSession, series: Series, line: str) -> tup
     """The name of the policy in force, empty for what is built in, and what it says of a series on a line."""
     project = await session.get_one(Project, series.project_id)
     policy = await policies.in_force(session, project)
-    hosts = (await policy_store.newest_hosts(session, line, [series.id])).get(series.id, ())
+    hosts = (await _hosts(session, [(series.id, line)]))[series.id, line]
     return policy.name, rule_of(policy.rules, series, line or project.default_branch, hosts=hosts)
 
 
-async def _hosts(
-    session: AsyncSession, rows: Iterable[tuple[AnySeries, str]]
-) -> dict[tuple[int, str], tuple[str, ...]]:
-    """The hosts that measured each series last."""
-    by_line: dict[str, list[int]] = {}
-    for row, line in rows:
-        by_line.setdefault(line, []).append(row.id)
-    return {
-        (series_id, line): hosts
-        for line, ids in by_line.items()
-        for series_id, hosts in (await policy_store.newest_hosts(session, line, ids)).items()
-    }
+async def _hosts(session: AsyncSession, keys: Collection[SeriesLine]) -> dict[SeriesLine, tuple[str, ...]]:
+    """The hosts that measured each series last; none where nothing did."""
+    newest = await store.newest_points(session, keys, 1)
+    return {key: points[-1].hosts if points else () for key, points in newest.items()}
 
 
 def rule_of(rules: RuleSet, series: AnySeries, branch: str, *, hosts: Sequence[str] = ()) -> Rule:

@@ -1,11 +1,9 @@
 """Revisions of policies."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
-from tesserabench.collector.store.history_tables import HistoryPoint
 from tesserabench.collector.store.policy_tables import PolicyRevision
 from tesserabench.collector.store.tables import Project
 
@@ -33,15 +31,3 @@ async def page(session: AsyncSession, project_id: int, *, before: int | None, si
     if before is not None:
         statement = statement.where(PolicyRevision.revision < before)
     return (await session.scalars(statement.order_by(PolicyRevision.revision.desc()).limit(size))).all()
-
-
-async def newest_hosts(session: AsyncSession, line: str, series_ids: Collection[int]) -> dict[int, tuple[str, ...]]:
-    """By series the hosts that measured it last on a line; those without a point are left out."""
-    newest = (HistoryPoint.series_id, HistoryPoint.run_id.desc())
-    statement = (
-        select(HistoryPoint.series_id, HistoryPoint.hosts)
-        .where(HistoryPoint.line == line, HistoryPoint.series_id.in_(series_ids))
-        .ext(distinct_on(HistoryPoint.series_id))
-        .order_by(*newest)
-    )
-    return {row[0]: tuple(row[1]) for row in await session.execute(statement)}

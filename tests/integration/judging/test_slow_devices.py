@@ -63,6 +63,7 @@ async def test_a_device_behind_its_siblings_is_found_told_and_let_go(
     (finding,) = await _findings(laboratory)
     assert (finding.subject, finding.cause, finding.severity) == (f"devices/{DEVICE}", "host", "major")
     assert finding.change == pytest.approx(0.08, abs=0.015)
+    assert finding.attribution["touches"] == [finding.project_id], "whose people see it"
     assert "slower than its 4 siblings (Simulated 1) in compute, memory tests" in finding.summary
     assert _exported("tesserabench_device_deviation_ratio", device=DEVICE, test_class="compute") > 0.06
 

@@ -173,6 +173,33 @@ def test_hosts_that_differ_are_no_changes_and_a_step_on_all_of_them_is() -> None
     assert abs(change.index - 90) <= 1
 
 
+def test_a_host_that_drifts_alone_is_named_and_changes_nothing() -> None:
+    rng = np.random.default_rng(5)
+    names = [str(name) for name in rng.choice(["a", "b", "c"], 180)]
+    values = [
+        value * (math.exp(0.0006 * place) if name == "b" else 1.0)
+        for place, (value, name) in enumerate(zip(noise(180), names, strict=True))
+    ]
+    found = analyse(values, names)
+    assert found.changes == found.drifts == ()
+    (move,) = found.host_moves
+    assert (move.host, move.shift) == ("b", pytest.approx(0.107, abs=0.015))
+    assert indices(analyse(moved(values, 100, 1.05), names)) == [100]
+
+
+def test_a_host_that_steps_alone_is_named_and_changes_nothing() -> None:
+    names = ["a", "b", "c", "b", "c", "a"] * 25
+    values = [
+        value * (1.04 if name == "c" and place >= 90 else 1.0)
+        for place, (value, name) in enumerate(zip(noise(150), names, strict=True))
+    ]
+    found = analyse(values, names)
+    assert found.changes == ()
+    assert {move.host for move in found.host_moves} == {"c"}
+    with_two = ["a" if name == "b" else name for name in names]
+    assert analyse(values, with_two).host_moves == ()
+
+
 def test_a_swap_of_hosts_is_no_change() -> None:
     names = ["old"] * 40 + ["old", "new"] * 20 + ["new"] * 40
     values = [value * (1.1 if name == "new" else 1.0) for value, name in zip(noise(120), names, strict=True)]

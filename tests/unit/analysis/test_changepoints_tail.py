@@ -62,6 +62,22 @@ def test_hosts_come_and_go_point_by_point(seed: int) -> None:
             assert found == analyse(values[:count], hosts[:count])
 
 
+def test_a_host_that_drifts_does_so_point_by_point() -> None:
+    names = ["a", "b", "c", "c", "a", "b"] * 22
+    values = [
+        value * math.exp(0.001 * place * (name == "b"))
+        for place, (value, name) in enumerate(zip(steps(132, 3), names, strict=True))
+    ]
+    tail = Tail.start()
+    told = set()
+    for count in range(1, 133):
+        found = tail.extend([values[count - 1]], [names[count - 1]])
+        told |= {move.host for move in found.host_moves}
+        if count % 6 == 0:
+            assert found == analyse(values[:count], names[:count])
+    assert told == {"b"}
+
+
 def test_a_state_that_was_kept_goes_on_as_if_nothing_had_been() -> None:
     values = steps(1500, 7)
     values[1300] = math.nan

@@ -7,6 +7,7 @@ from tesserabench.analysis.changepoints.analysis import analyse, analyse_many
 from tesserabench.analysis.changepoints.model import (
     ChangePoint,
     Drift,
+    HostMove,
     Kind,
     NoiseClass,
     Segment,
@@ -20,6 +21,7 @@ from tesserabench.analysis.changepoints.tail import Tail, extend_many
 __all__ = [
     "ChangePoint",
     "Drift",
+    "HostMove",
     "Kind",
     "NoiseClass",
     "Segment",

@@ -13,6 +13,15 @@ from tesserabench.analysis.changepoints.stretches import Stretch, inflation
 _LINE = 0.98
 
 
+@dataclass(frozen=True, slots=True)
+class Lone:
+    """A host that moved while the others did not."""
+
+    place: int
+    host: str
+    shift: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """The steps of a window that stand."""
@@ -23,6 +32,8 @@ class Accepted:
     """Stretches that were taken for bursts."""
     lines: tuple[int, ...] = ()
     """Steps that a line explains better."""
+    lone: tuple[Lone, ...] = ()
+    """Steps that were one host's."""
     factor: float = 1.0
     """By how much correlation widens standard errors."""
 
@@ -64,6 +75,13 @@ class _Kept:
             if 0 <= other < len(self.steps):
                 self.steps[other] = self.evidence.step(*self.bounds[other : other + 3])
 
+    def lone(self) -> tuple[int, Lone] | None:
+        """The first step that is the move of one host alone."""
+        for at in range(len(self.steps)):
+            if (told := self.evidence.lone_move(*self.bounds[at : at + 3])) is not None:
+                return at, Lone(self.bounds[at + 1], *told)
+        return None
+
     def line(self) -> int | None:
         """The first step that a line explains better."""
         told = (at for at in range(len(self.steps)) if self.evidence.is_line(*self.bounds[at : at + 3]))
@@ -86,13 +104,16 @@ def accept(evidence: Evidence, proposed: Sequence[int]) -> Accepted:
 
     A step that a line explains counts for _LINE: it goes when no weaker one is left to go before it.
     """
-    excursions, lines = list[tuple[int, int]](), list[int]()
+    excursions, lines, lone = list[tuple[int, int]](), list[int](), list[Lone]()
     kept = _Kept.of(evidence, proposed)
     while kept.steps:
         factor = inflation(kept.stretches)
         found = kept.strengths(factor)
         weakest = min(range(len(found)), key=found.__getitem__)
-        if found[weakest] >= _LINE and (line := kept.line()) is not None:
+        if found[weakest] >= _LINE and (move := kept.lone()) is not None:
+            lone.append(move[1])
+            kept.remove(move[0])
+        elif found[weakest] >= _LINE and (line := kept.line()) is not None:
             lines.append(kept.bounds[line + 1])
             kept.remove(line)
         elif found[weakest] < 1:
@@ -110,9 +131,14 @@ def accept(evidence: Evidence, proposed: Sequence[int]) -> Accepted:
                 strengths=tuple(found),
                 excursions=tuple(sorted(excursions)),
                 lines=tuple(sorted(lines)),
+                lone=tuple(sorted(lone, key=lambda move: move.place)),
                 factor=factor,
             )
-    return Accepted(excursions=tuple(sorted(excursions)), lines=tuple(sorted(lines)))
+    return Accepted(
+        excursions=tuple(sorted(excursions)),
+        lines=tuple(sorted(lines)),
+        lone=tuple(sorted(lone, key=lambda move: move.place)),
+    )
 
 
 def _located(evidence: Evidence, bounds: Sequence[int], factor: float) -> tuple[Location, ...]:

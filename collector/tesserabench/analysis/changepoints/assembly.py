@@ -14,6 +14,7 @@ from tesserabench.analysis.changepoints.location import Location
 from tesserabench.analysis.changepoints.model import (
     ChangePoint,
     Drift,
+    HostMove,
     Segment,
     SeriesAnalysis,
     Status,
@@ -95,6 +96,7 @@ class Assembly:
             drifts=tuple(self.drifts),
             transients=tuple(self.transients),
             host_offsets=window.points.offsets if window.points is not None else {},
+            host_moves=_host_moves(window, at),
             unit=window.points.unit if window.points is not None else 0.0,
         )
 
@@ -148,6 +150,18 @@ class Assembly:
             )
             if inside and abs(shift) >= evidence.smallest:
                 self.transients.append(Transient(start=at[start], end=at[end], shift=shift))
+
+
+def _host_moves(window: Window, at: Sequence[int]) -> tuple[HostMove, ...]:
+    moves = [
+        HostMove(host=one.host, start=at[one.place], end=at[one.place], shift=one.shift) for one in window.accepted.lone
+    ]
+    drift = None if window.points is None else window.points.drift
+    if drift is not None and window.hosts is not None:
+        own = [place for place, host in enumerate(window.hosts) if host == drift.host]
+        shift = drift.slope * (own[-1] - own[0])
+        moves.append(HostMove(host=drift.host, start=at[own[0]], end=at[own[-1]], shift=shift))
+    return tuple(moves)
 
 
 def _is_confirmed(length: int, strength: float) -> bool:

@@ -2,9 +2,11 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from tesserabench.analysis.changepoints.hosts import lone_move
 from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Values, middle_of
 from tesserabench.analysis.changepoints.stretches import Stretch, measure
 
@@ -52,9 +54,12 @@ class Evidence:
     smallest: float
     """Steps below this are no changes, in logarithms."""
     strictness: float
+    hosts: Sequence[str] | None = None
+    """Of the points, where they are known."""
     stretches: dict[tuple[int, int], Stretch] = field(default_factory=dict)
     lines: dict[tuple[int, int, int], bool] = field(default_factory=dict)
     wanderings: dict[tuple[int, int, int], float] = field(default_factory=dict)
+    moves: dict[tuple[int, int, int], tuple[str, float] | None] = field(default_factory=dict)
 
     def stretch(self, start: int, end: int) -> Stretch:
         """The points of [start, end) as one level."""
@@ -124,6 +129,16 @@ class Evidence:
         least = _TINY * len(around_two) * self.deviation**2
         ratio = (_innovations(around_one) + least) / (_innovations(around_two) + least)
         return math.sqrt(len(around_two) * math.log(ratio)) / (_WANDERING * self.strictness) if ratio > 1 else 0.0
+
+    def lone_move(self, left: int, place: int, right: int) -> tuple[str, float] | None:
+        """The host that alone moved at a step, and by how much."""
+        if self.hosts is None:
+            return None
+        key = (left, place, right)
+        if key not in self.moves:
+            before, after = self.values[left:place], self.values[place:right]
+            self.moves[key] = lone_move(before, after, self.hosts[left:right])
+        return self.moves[key]
 
     def is_line(self, left: int, place: int, right: int) -> bool:
         """Whether a straight line fits both sides better than two levels do; short sides are none to tell by."""

@@ -106,6 +106,18 @@ class Transient:
     shift: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMove:
+    """A host whose points moved while those of at least two others did not: its own affair, and no change here."""
+
+    host: str
+    start: int
+    """Where it began, among the newest points."""
+    end: int
+    """Where it had moved: `start` for a step, later for a drift."""
+    shift: float
+
+
 _LARGEST = 700.0
 """Of logarithms whose share is a number still."""
 
@@ -139,6 +151,8 @@ class SeriesAnalysis:
     transients: tuple[Transient, ...] = ()
     host_offsets: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """By host: how far its points lie above (or below) those of the other hosts, in logarithms."""
+    host_moves: tuple[HostMove, ...] = ()
+    """Of the newest window; the series is judged as if they had not been."""
     unit: float = 0.0
     """0 when levels are logarithms; else what the values were divided by, because some are not positive."""
 

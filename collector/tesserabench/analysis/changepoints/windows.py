@@ -6,12 +6,12 @@ but its points, so that a full one never changes, and a history of any length ta
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tesserabench.analysis.changepoints.acceptance import Accepted, accept
 from tesserabench.analysis.changepoints.evidence import Evidence
-from tesserabench.analysis.changepoints.hosts import estimated_at, host_offsets
+from tesserabench.analysis.changepoints.hosts import HostDrift, estimated_at, host_drift, host_offsets
 from tesserabench.analysis.changepoints.levels import (
     Program,
     Values,
@@ -37,6 +37,8 @@ class Points:
 
     values: Values
     offsets: dict[str, float]
+    drift: HostDrift | None
+    """A host that drifts alone: its points are taken back to where it stood."""
     told_by: int
     """How many of the first points the offsets come from."""
     unit: float
@@ -78,14 +80,18 @@ def scaled(raw: Sequence[float], logs: Sequence[float], hosts: Sequence[str] | N
         unit = middle_of(first) or float(first.max()) or 1.0
         values = np.clip(values, -_FARTHEST * unit, _FARTHEST * unit) / unit
     offsets: dict[str, float] = {}
-    told_by = 0
+    told_by, drift = 0, None
     if hosts is not None:
         told_by = estimated_at(hosts)
         offsets = host_offsets(values[:told_by], hosts[:told_by])
         if offsets:
             values = values - np.array([offsets[host] for host in hosts])
+            drift = host_drift(values[:told_by], hosts[:told_by])
+        if drift is not None:
+            moved = [drift.at(place) if host == drift.host else 0.0 for place, host in enumerate(hosts)]
+            values = values - np.array(moved)
     deviation = deviation_of(values[: checkpoint(len(values))])
-    return Points(values=values, offsets=offsets, told_by=told_by, unit=unit, deviation=deviation)
+    return Points(values=values, offsets=offsets, drift=drift, told_by=told_by, unit=unit, deviation=deviation)
 
 
 def begin(
@@ -121,13 +127,13 @@ def append(window: Window, value: float, host: str | None) -> None:
         point = min(max(value, -most), most) / before.unit
     if window.hosts is not None and before.offsets:
         point -= before.offsets[window.hosts[-1]]
+    if window.hosts is not None and before.drift is not None and window.hosts[-1] == before.drift.host:
+        point -= before.drift.at(count - 1)
     values = np.append(before.values, point)
     if not program.append(point):
         window.points = None
         return
-    window.points = Points(
-        values=values, offsets=before.offsets, told_by=before.told_by, unit=before.unit, deviation=before.deviation
-    )
+    window.points = replace(before, values=values)
 
 
 def settle(windows: Sequence[Window]) -> None:
@@ -156,6 +162,7 @@ def _decide(window: Window) -> None:
             deviation=points.deviation,
             smallest=math.log1p(window.settings.smallest_change),
             strictness=window.settings.strictness,
+            hosts=window.hosts if points.offsets else None,
         )
     window.evidence.values = points.values
     window.accepted = accept(window.evidence, window.program.proposal()) if window.program is not None else Accepted()

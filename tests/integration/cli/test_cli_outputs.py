@@ -393,6 +393,8 @@ def test_long_ids_are_whole_in_wide(finished: FakeCollector, tbctl: Tbctl) -> No
 def test_metrics_that_do_not_decide_are_for_wide_tables_and_programs(finished: FakeCollector, tbctl: Tbctl) -> None:
     assert len(json.loads(tbctl("compare", "41", "42", "-o", "json").out)["entries"]) == 8
     assert len(tbctl("compare", "41", "42", "-o", "csv").out.splitlines()) == 9
+    titles = tbctl("compare", "41", "42", "-o", "csv").out.splitlines()[0].split(",")
+    assert {"p_value", "q_value", "confirmed"} <= set(titles)
     assert " FLOP/s" in tbctl("compare", "41", "42", "-o", "wide").out
     assert " FLOP/s" not in tbctl("compare", "41", "42").out
 

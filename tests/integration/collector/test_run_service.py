@@ -115,6 +115,20 @@ async def test_a_dry_run_names_hosts_and_creates_nothing(running: Running, alpha
     assert not listed_runs.runs
 
 
+async def test_a_dry_run_looks_for_the_baseline_that_is_named(running: Running, alpha: ScriptedHost) -> None:
+    request = run_service_pb2.CreateRunRequest(
+        spec=run_pb2.RunSpec(suite="core"), gate=run_pb2.GateSpec(baseline="nope"), dry_run=True
+    )
+    empty = await running.clients.runs.CreateRun(request, timeout=10)
+    assert "there is nothing to compare with: project 'default' has no runs yet" in empty.reason
+    made = await running.clients.create_run()
+    unknown = await running.clients.runs.CreateRun(request, timeout=10)
+    assert "'nope' names nothing measured in project 'default' in suite 'core'" in unknown.reason
+    request.gate.baseline = made.name
+    known = await running.clients.runs.CreateRun(request, timeout=10)
+    assert f"would be compared with {made.name}" in known.reason
+
+
 async def test_the_same_request_id_gives_the_same_run(running: Running) -> None:
     first, second = await asyncio.gather(*(running.clients.create_run(request_id="build-7") for _ in range(2)))
     assert first.name == second.name

@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from support.laboratory import Conditions, Laboratory, Request, branch, drilled
 from tesserabench.collector.core import regressions, triage
 from tesserabench.collector.core.regressions import Act, NewFinding, Subject
 from tesserabench.collector.core.spec import GateSpec, Revision
+from tesserabench.collector.store import comparisons
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.tables import (
     CaseResult,
@@ -117,6 +119,27 @@ async def test_a_run_shows_its_comparison_and_its_launches(laboratory: Laborator
         assert shown in page.text, shown
     assert page.tags.count("svg") == 3
     assert {"/regressions/1", "https://ci.example/7"} <= set(page.links)
+
+
+async def test_a_run_shows_the_policy_that_judged_it_and_its_limits(
+    laboratory: Laboratory, browser: httpx.AsyncClient
+) -> None:
+    run_id = await laboratory.run()
+    async with laboratory.database.transaction() as session:
+        stored = await comparisons.find(session, run_id)
+        assert stored is not None
+        content = json.loads(json.dumps(stored.content))
+        slow, other, *_ = content["entries"]
+        slow["quality"] = [
+            {"minimum": 1.0, "maximum": 9e5, "value": 1e6, "answer": "QUALITY_ANSWER_FAIL", "rule": "promise"}
+        ]
+        other["quality"] = [{"minimum": 2.0, "answer": "QUALITY_ANSWER_UNKNOWN", "rule": "<b>hope</b>"}]
+        stored.content = content | {"policy": "projects/default/policies/3", "quality_score": 0.25}
+    text = (await read(browser, f"/runs/{run_id}")).text
+    for shown in ("Judged by projects/default/policies/3; tbctl policy get 3 shows it.", "beyond", "promise"):
+        assert shown in text, shown
+    for shown in ("not checked", "not measured", "<b>hope</b>", "Limits that hold: 25 % by weight."):
+        assert shown in text, shown
 
 
 async def test_a_run_shows_what_failed(laboratory: Laboratory, browser: httpx.AsyncClient) -> None:

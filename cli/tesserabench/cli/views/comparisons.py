@@ -56,10 +56,18 @@ def comparison_columns(entries: Sequence[ComparisonEntry]) -> Sequence[Column[Co
             title="HIGH", field="change_high", value=_high, text=lambda entry: change(_high(entry)), wide=True
         ),
         Column[ComparisonEntry](title="95 % INTERVAL", field="interval", value=_interval, right=True),
+        Column[ComparisonEntry](title="P", field="p_value", value=_p_value, text=_share, right=True, wide=True),
+        Column[ComparisonEntry](title="Q", field="q_value", value=_q_value, text=_share_q, right=True, wide=True),
         Column[ComparisonEntry](
             title="VERDICT", value=_verdict, text=_judged, whole=True, style=lambda entry: style_of(_verdict(entry))
         ),
         Column[ComparisonEntry](title="SEVERITY", value=lambda entry: word(Severity, entry.severity), wide=True),
+        Column[ComparisonEntry](
+            title="CONFIRMED",
+            value=lambda entry: entry.confirmed,
+            text=lambda entry: "yes" if entry.confirmed else "",
+            wide=True,
+        ),
         Column[ComparisonEntry](title="REASON", value=lambda entry: word(VerdictReason, entry.reason), wide=True),
         Column[ComparisonEntry](title="CAUSE", value=lambda entry: word(CauseKind, entry.cause), wide=True),
         Column[ComparisonEntry](title="BASE RUN", value=lambda entry: short_id(entry.base.run), wide=True),
@@ -225,6 +233,26 @@ def _high(entry: ComparisonEntry) -> float | None:
 def _interval(entry: ComparisonEntry) -> str | None:
     low, high = _low(entry), _high(entry)
     return None if low is None or high is None else change_interval(low, high)
+
+
+def _p_value(entry: ComparisonEntry) -> float | None:
+    return entry.p_value if entry.HasField("p_value") else None
+
+
+def _q_value(entry: ComparisonEntry) -> float | None:
+    return entry.q_value if entry.HasField("q_value") else None
+
+
+def _share(entry: ComparisonEntry) -> str:
+    return _rounded(_p_value(entry))
+
+
+def _share_q(entry: ComparisonEntry) -> str:
+    return _rounded(_q_value(entry))
+
+
+def _rounded(probability: float | None) -> str:
+    return "" if probability is None else f"{probability:.2g}"
 
 
 def _verdict(entry: ComparisonEntry) -> str:

@@ -18,7 +18,7 @@ from tesserabench.collector.api.translation import (
     run_message,
     spec_of,
 )
-from tesserabench.collector.core import planning, policies, runs
+from tesserabench.collector.core import baselines, planning, policies, runs
 from tesserabench.collector.core.wakeups import TICK_SECONDS, Wakeups
 from tesserabench.collector.errors import UnavailableError
 from tesserabench.collector.store import runs as store
@@ -74,12 +74,14 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
             branch, suite = asked.revision.branch, asked.spec.suite
             rule = await policies.rule_of_run(session, asked.project, suite=suite, branch=branch)
             plan = await planning.plan(session, asked.spec, rule)
+            base = await baselines.told(session, asked.gate.baseline, project=asked.project, suite=suite)
         hosts = ", ".join(f"{host} ({device})" for host, device in plan.matching.items())
         others = "; ".join(f"{host}: {reason}" for host, reason in plan.others[:20])
         told = [
             plan.sentence(),
             f"would run on {plan.spec.selector.count} of: {hosts}" if hosts else "",
             f"does not match {others}" if hosts and others else "",
+            base,
         ]
         return run_pb2.Run(
             project=asked.project,

@@ -6,10 +6,11 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import audit
 from tesserabench.collector.core.actors import COLLECTOR
-from tesserabench.collector.core.references import BRANCH_PREFIX, Scope, branch_names, resolve
+from tesserabench.collector.core.references import BRANCH_PREFIX, Scope, branch_names, label, resolve
 from tesserabench.collector.core.spec import GateSpec, RunSpec
 from tesserabench.collector.errors import FailedPreconditionError, NotFoundError, invalid_field
 from tesserabench.collector.store import baselines as store
+from tesserabench.collector.store import projects as project_store
 from tesserabench.collector.store import references as reference_store
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store import runs as run_store
@@ -66,6 +67,24 @@ async def base_of(session: AsyncSession, run: Run, project: Project) -> Run | No
     if found is None and head is not None and head.run_id < run.id:
         found = await reference_store.by_id(session, project.id, head.run_id)
     return found or await store.newest_comparable(session, run, branches, None)
+
+
+async def told(session: AsyncSession, reference: str, *, project: str, suite: str) -> str:
+    """What a run that names a baseline would be compared with now; empty when it names none.
+
+    Raises:
+        InvalidArgumentError: the reference has no known form, or names several commits.
+    """
+    if not reference:
+        return ""
+    row = await project_store.find(session, project)
+    if row is None:
+        return f"there is nothing to compare with: project {project!r} has no runs yet"
+    try:
+        found = await resolve(session, reference, Scope(project=row, suite=suite))
+    except NotFoundError as error:
+        return f"there is nothing to compare with: {error.message}"
+    return f"would be compared with {label(reference, found)}"
 
 
 async def _here(session: AsyncSession, head: Baseline, hosts: list[int]) -> bool:

@@ -48,6 +48,18 @@ def test_a_schedule_may_look_again_too(collector: FakeCollector, tbctl: Tbctl) -
     assert collector.calls_of("CreateSchedule")[0].request.schedule.gate.looks == 2
 
 
+@pytest.mark.parametrize("other", [("--drill", "gemm/matmul=1.1"), ("--duet",), ("--duet-set", "matmul.m=64")])
+def test_a_schedule_of_the_same_code_twice_is_neither_slowed_nor_of_two_arms(
+    collector: FakeCollector, tbctl: Tbctl, other: tuple[str, ...]
+) -> None:
+    said = tbctl("schedule", "create", "aa", "--every", "24h", "--suite", "gemm", "--aa", *other)
+    assert said.status == 2
+    assert "--aa" in said.err
+    assert other[0] in said.err
+    assert "leave one of the two out" in said.err
+    assert not collector.calls_of("CreateSchedule")
+
+
 @pytest.mark.parametrize(
     ("typed", "words"),
     [

@@ -136,6 +136,20 @@ async def test_a_taken_name_and_a_short_interval_are_refused(running: Running) -
         await create(running, name="projects/default/schedules/often", seconds=59)
 
 
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [(run_pb2.RunSpec(suite="core", drill={"copy": 1.1}), "drill"), (run_pb2.RunSpec(suite="core", duet={}), "duet")],
+)
+async def test_the_same_code_twice_is_neither_slowed_nor_of_two_arms(
+    running: Running, spec: run_pb2.RunSpec, field: str
+) -> None:
+    schedule = schedule_service_pb2.Schedule(name=NIGHTLY, spec=spec, identical=True)
+    schedule.interval.FromSeconds(3600)
+    request = schedule_service_pb2.CreateScheduleRequest(schedule=schedule)
+    with pytest.raises(grpc.aio.AioRpcError, match=rf"schedule\.spec\.{field}.*leave this or schedule\.identical out"):
+        await running.clients.schedules.CreateSchedule(request, timeout=10)
+
+
 async def test_schedules_are_listed_in_pages(running: Running) -> None:
     for name in ("b", "a", "c"):
         await create(running, name=f"projects/kernels/schedules/{name}")

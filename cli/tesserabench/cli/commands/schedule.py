@@ -55,6 +55,7 @@ def create_command(context: CommandContext, name: str, every: float, **values: A
     typed = Texts(values=values)
     if every < _SHORTEST_SECONDS:
         raise UsageProblem(f"--every {duration(every)} is too often; give at least 1m")
+    _refuse_two_aims(typed)
     # What is built now says nothing about what a schedule will measure, so that CI and git are not asked.
     code = revision(typed, build=BuildFacts(), checkout=BuildFacts(), default_base=context.settings.base)
     schedule = Schedule(
@@ -71,6 +72,15 @@ def create_command(context: CommandContext, name: str, every: float, **values: A
     stubs = context.collector.stubs.schedules
     made = context.collector.call(stubs.CreateSchedule, CreateScheduleRequest(schedule=schedule), repeatable=False)
     _changed(context, made, f"created, every {duration(every)}{_next(made)}")
+
+
+def _refuse_two_aims(typed: Texts) -> None:
+    """An A/A schedule measures the same code twice, as it is."""
+    others = {"--drill": "drills", "--duet": "duet", "--duet-set": "duet_overrides"}
+    given = next((option for option, name in others.items() if typed.get(name)), None)
+    if typed.flag("aa") and given:
+        what = "slows it on purpose" if given == "--drill" else "measures two arms in turns"
+        raise UsageProblem(f"--aa measures the same code twice, and {given} {what}; leave one of the two out")
 
 
 @command("list", examples=(("tbctl schedule list", "when they run next"),))

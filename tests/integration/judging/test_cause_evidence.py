@@ -72,11 +72,17 @@ async def test_a_step_with_a_commit_on_every_host_is_the_code(laboratory: Labora
         factor = 1.08 if number >= HAPPENS else 1.0
         return Conditions(host=host, level=1e6 * _wobble(number, host), factors={"gemm[n=512]": factor})
 
-    (found,) = await _asked(laboratory, await _measured(laboratory, story), "gemm[n=512]")
+    rounds = await _measured(laboratory, story)
+    (found,) = await _asked(laboratory, rounds, "gemm[n=512]")
     assert found.cause is Cause.CODE
     assert found.commit_range is not None
     assert (found.commit_range.last_good, found.commit_range.first_new) == ("4" * 12, "5" * 12)
     assert found.hosts == HOSTS
+
+    # A run of suite `core` is made of cases of other suites.
+    async with laboratory.database.transaction() as session:
+        await session.execute(update(Series).values(suite="gemm"))
+    assert await _asked(laboratory, rounds, "gemm[n=512]") == (found,)
 
 
 async def test_one_host_alone_is_the_host(laboratory: Laboratory) -> None:

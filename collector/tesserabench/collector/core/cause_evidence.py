@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -67,7 +67,7 @@ async def gather(session: AsyncSession, question: Question) -> Evidence:
     """The evidence for `analysis.attribution.attribute`, which is to be computed away from the event loop."""
     changes = question.changes
     affected = {change.series_id for change in changes}
-    runs = await _runs(session, question, affected)
+    runs = await _runs(session, question)
     others = await store.series_on(session, runs, most=_MOST_SERIES)
     series = {row.id: row for row in others} | await result_store.series(session, affected)
     visits = _bounded(_around(await store.visits(session, runs), changes), changes, series=len(series))
@@ -87,10 +87,12 @@ async def _siblings(session: AsyncSession, visits: Sequence[DeviceVisit]) -> dic
     return {device: SiblingScore(deviation=row.change) for device, row in known.items() if row.change is not None}
 
 
-async def _runs(session: AsyncSession, question: Question, affected: Collection[int]) -> list[int]:
+async def _runs(session: AsyncSession, question: Question) -> list[int]:
     first, last = _span(question.changes)
     default = question.project.default_branch
-    suites = {row.suite for row in (await result_store.series(session, affected)).values()}
+    # Not those of the series: a run of `core` is made of cases of `memory` and `gemm`.
+    showed = {run for change in question.changes for run in (change.run_id, change.before_run_id) if run is not None}
+    suites = await store.suites_of(session, showed)
     return await store.runs_around(
         session,
         store.Line(project_id=question.project.id, branches=references.branch_names(question.line or default, default)),

@@ -98,6 +98,11 @@ async def runs_around(
     return list(await session.scalars(everything.limit(_MOST_RUNS)))
 
 
+async def suites_of(session: AsyncSession, runs: Collection[int]) -> set[str]:
+    """The suites that these runs were asked for."""
+    return set(await session.scalars(select(Run.suite).distinct().where(Run.id.in_(runs))))
+
+
 async def recent_run_ids(session: AsyncSession, *, since: datetime, most: int) -> list[int]:
     """Undisturbed runs of every project that were asked for since then, the youngest when there are too many."""
     statement = select(Run.id).where(Run.created_at >= since, *undisturbed()).order_by(Run.id.desc()).limit(most)

@@ -269,6 +269,19 @@ async def test_a_finding_about_a_device_is_seen_where_it_touches_and_answered_by
     assert said.code is grpc.StatusCode.OK
 
 
+async def test_a_host_is_taken_out_of_use_by_who_looks_after_all_projects(scene: Scene) -> None:
+    cordon = host_service_pb2.CordonHostRequest(name="hosts/node-1", reason="its fan")
+    uncordon = host_service_pb2.UncordonHostRequest(name="hosts/node-1")
+    for name, request in (("HostService/CordonHost", cordon), ("HostService/UncordonHost", uncordon)):
+        for role, project, code in (
+            ("admin", "", grpc.StatusCode.OK),
+            ("admin", "default", DENIED),
+            ("runner", "", DENIED),
+            ("viewer", "", DENIED),
+        ):
+            assert (await scene.callers[role, project](name, request)).code is code, (name, role, project)
+
+
 async def test_devices_are_compared_by_what_the_callers_project_measured(scene: Scene, laboratory: Laboratory) -> None:
     async with laboratory.database.transaction() as session:
         everything = await siblings.read(session, laboratory.clock())

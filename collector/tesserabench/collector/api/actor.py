@@ -63,3 +63,22 @@ def require_seen(project: str, missing: NotFoundError) -> Actor:
     if not actor.may_use_project(project):
         raise missing
     return actor
+
+
+def require_all_projects(what: str) -> Actor:
+    """The caller, if its scope is every project.
+
+    Args:
+        what: What it is about, and why one project does not suffice: the beginning of the sentence that refuses.
+
+    Raises:
+        PermissionDeniedError: the token is for one project.
+    """
+    actor = current_actor()
+    if actor.project:
+        message = (
+            f"{what}, and token {actor.name!r} is for project {actor.project!r}; ask whoever looks after the hosts, "
+            "whose token is for all projects"
+        )
+        raise PermissionDeniedError(message, reason=Reason.ROLE_MISSING)
+    return actor

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.analysis.attribution.siblings import standings
 from tesserabench.collector.api import pages
-from tesserabench.collector.api.actor import current_actor, require_project
+from tesserabench.collector.api.actor import current_actor, require_all_projects, require_project
 from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.device_translation import device_comparison, noise_entry
 from tesserabench.collector.api.enums import number, word
@@ -91,9 +91,9 @@ class HostService(host_service_pb2_grpc.HostServiceServicer):
         return await self._cordon(parse_host(request.name), cordoned=False, reason="")
 
     async def _cordon(self, name: str, *, cordoned: bool, reason: str) -> host_pb2.Host:
-        actor = current_actor().name
+        actor = require_all_projects(f"every project may use host {name!r}")
         async with self._database.transaction() as session:
-            await hosts.cordon(session, name, cordoned=cordoned, reason=reason, actor=actor)
+            await hosts.cordon(session, name, cordoned=cordoned, reason=reason, actor=actor.name)
             return _message(await hosts.view(session, name, self._clock()))
 
     async def ListSuites(  # noqa: N802 - named by the contract

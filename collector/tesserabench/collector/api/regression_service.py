@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.api import pages
-from tesserabench.collector.api.actor import current_actor, require_project
+from tesserabench.collector.api.actor import current_actor, require_all_projects, require_project
 from tesserabench.collector.api.calls import Context
 from tesserabench.collector.api.enums import word
 from tesserabench.collector.api.regression_translation import (
@@ -19,14 +19,12 @@ from tesserabench.collector.core import detector_score, regressions, triage
 from tesserabench.collector.core.actors import Actor
 from tesserabench.collector.core.regressions import Act
 from tesserabench.collector.core.remarks import one_line
-from tesserabench.collector.errors import PermissionDeniedError
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.words import FindingKind
 from tesserabench.v1 import comparison_pb2, regression_service_pb2_grpc, run_pb2
 from tesserabench.v1 import regression_service_pb2 as pb
 from tesserabench.wire.names import parse_regression, parse_run, regression_name
-from tesserabench.wire.reasons import Reason
 
 _Change = Callable[[AsyncSession, int, Act], Awaitable[None]]
 """Does something to a finding, by its id, as somebody."""
@@ -209,14 +207,9 @@ def _require_touched(row: store.RegressionRow) -> Actor:
     Raises:
         PermissionDeniedError: it is about a device, which is not one project's alone.
     """
-    actor = current_actor()
-    if actor.project and row[0].kind == FindingKind.SLOW_DEVICE:
-        message = (
-            f"{regression_name(row[0].id)} is about a device that every project may use, and token {actor.name!r} is "
-            f"for project {actor.project!r}; ask whoever looks after the hosts, whose token is for all projects"
-        )
-        raise PermissionDeniedError(message, reason=Reason.ROLE_MISSING)
-    return actor
+    if row[0].kind == FindingKind.SLOW_DEVICE:
+        return require_all_projects(f"{regression_name(row[0].id)} is about a device that every project may use")
+    return current_actor()
 
 
 def _seen(row: store.RegressionRow, message: pb.Regression) -> pb.Regression:

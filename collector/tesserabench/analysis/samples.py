@@ -45,6 +45,8 @@ def judge_samples(
         if not all(_has_logarithms(run) for run in side):
             return refused(Reason.CASE_FAILED, wording.no_positive_value(name), policy)
     ours, theirs, past = (_levels(side) for side in (base, new, history))
+    if not ours and not theirs:
+        return refused(Reason.MISSING, wording.nothing_measured(), policy)
     if not theirs:
         return refused(Reason.MISSING, wording.missing(), policy)
     if not ours:

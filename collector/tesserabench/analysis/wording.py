@@ -166,6 +166,11 @@ def missing() -> Sentences:
     return "The base has it and the head was not measured on it.", "Check whether the case was removed on purpose."
 
 
+def nothing_measured() -> Sentences:
+    """Neither side has a value."""
+    return "Neither the base nor the new side has a sample.", "Give at least one run with samples a side."
+
+
 def no_baseline() -> Sentences:
     """The base has no such case."""
     return "There is nothing to compare with.", "A later run can be compared with this one."

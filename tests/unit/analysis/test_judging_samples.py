@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tesserabench.analysis.samples import judge_samples
 from tesserabench.analysis.words import Better, Reason, Verdict
@@ -60,6 +60,15 @@ def test_five_per_cent_are_found_where_the_machine_is_quiet_and_left_open_where_
     assert open_questions >= 58
 
 
+def test_two_empty_sides_are_told_from_one() -> None:
+    for nothing in ([], [[]]):
+        both = judge_samples(nothing, nothing)
+        assert (both.verdict, both.reason) == (Verdict.INCONCLUSIVE, Reason.MISSING)
+        assert "Neither the base nor the new side" in both.explanation
+    assert "the head was not measured" in judge_samples([[1.0, 1.1]], []).explanation
+    assert judge_samples([], [[1.0, 1.1]]).reason is Reason.NO_BASELINE
+
+
 def test_samples_of_one_run_replace_no_other_run() -> None:
     alone = judge_samples([[1.0] * 1000], [[1.2] * 1000])
     assert (alone.verdict, alone.reason) == (Verdict.INCONCLUSIVE, Reason.TOO_FEW_SAMPLES)
@@ -108,6 +117,8 @@ def test_any_numbers_get_an_answer(base: Runs, head: Runs, history: Runs) -> Non
 
 
 @settings(deadline=None, max_examples=60)
+# A base that is just as far from its history's level as one may be.
+@example(base=[[1.0], [1e-100]], head=[[1.0, 1e-100, 1e-100, 1e-100]], history=[[1e-100]] * 5, scale=0.5)
 @given(base=sides, head=sides, history=sides, scale=st.floats(min_value=1e-6, max_value=1e6))
 def test_direction_scale_and_order_change_nothing_but_the_words(
     base: Runs, head: Runs, history: Runs, scale: float

@@ -49,6 +49,10 @@ def require_series(comparison: Comparison, *, allow_empty: bool) -> None:
         EmptyResult: there is none.
     """
     shared = any(entry.reason not in _ONE_SIDED for entry in comparison.entries)
+    if not comparison.entries and not allow_empty:
+        raise EmptyResult(
+            f"neither {comparison.base} nor {comparison.head} has a result; check --suite, or pass --allow-empty"
+        )
     if not shared and not allow_empty:
         raise EmptyResult(
             f"{comparison.base} and {comparison.head} have no series in common; check --suite, or pass --allow-empty"

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from tesserabench.analysis.changepoints.evidence import Evidence
 from tesserabench.analysis.changepoints.excursions import margin
-from tesserabench.analysis.changepoints.location import Location, locate
+from tesserabench.analysis.changepoints.location import Location
 from tesserabench.analysis.changepoints.stretches import Stretch, inflation
 
 _LINE = 0.98
@@ -146,6 +146,6 @@ def _located(evidence: Evidence, bounds: Sequence[int], factor: float) -> tuple[
     found: list[Location] = []
     left = 0
     for place, right in pairwise(bounds[1:]):
-        found.append(locate(evidence, left, place, right, factor))
+        found.append(evidence.location(left, place, right, factor))
         left = found[-1].place
     return tuple(found)

@@ -81,7 +81,7 @@ class Assembly:
             self._end_segment(window, begin, at, place, at[place])
             passing = any(place in ends for ends in came_back)
             sure = not passing and (right < len(at) or _is_confirmed(right - place, strength))
-            self.changes.append(_remembered_change(window, (left, right), step, (strength, sure), at))
+            self.changes.append(_change(window, (left, right), step, (strength, sure), at))
             self.open_from = begin + place
         self._add_excursions(window, at, (lower, upper), came_back)
 
@@ -106,11 +106,12 @@ class Assembly:
         assert evidence is not None
         start = max(self.open_from - begin, 0)
         began = self.segments[-1].end if self.segments else 0
-        key = (began, end_at, window.accepted.factor)
+        drifting = any(start < place < end for place in window.accepted.lines)
+        key = (began, end_at, window.accepted.factor if drifting else 1.0)
         told = window.described.get(key)
         if told is None:
             values = points.values[start:end]
-            drift = _drift(window, start, end, values)
+            drift = _drift(window, values) if drifting else None
             segment = describe(
                 evidence.stretch(start, end),
                 values,
@@ -183,17 +184,6 @@ def _came_back(window: Window, bounds: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _remembered_change(
-    window: Window, around: tuple[int, int], step: Location, told: tuple[float, bool], at: Sequence[int]
-) -> ChangePoint:
-    if around[1] == len(at):
-        return _change(window, around, step, told, at)
-    key = (around, step, told)
-    if key not in window.changes:
-        window.changes[key] = _change(window, around, step, told, at)
-    return window.changes[key]
-
-
 def _change(
     window: Window, around: tuple[int, int], step: Location, told: tuple[float, bool], at: Sequence[int]
 ) -> ChangePoint:
@@ -210,12 +200,10 @@ def _change(
     )
 
 
-def _drift(window: Window, start: int, end: int, values: Values) -> float | None:
-    """The slope of the segment when a line was the better explanation of a step in it, and it is steep enough."""
+def _drift(window: Window, values: Values) -> float | None:
+    """The slope of a segment in which a line was the better explanation of a step, if it is steep enough."""
     points = window.points
     assert points is not None
-    if not any(start < place < end for place in window.accepted.lines):
-        return None
     slope, errors, left = slope_of(values, window.accepted.factor, points.deviation)
     moved = abs(slope) * (len(values) - 1)
     if errors < _DRIFT_ERRORS or left > _DRIFT_LEAVES or moved < 2 * math.log1p(window.settings.smallest_change):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tesserabench.analysis.changepoints.hosts import lone_move
 from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Values, middle_of
+from tesserabench.analysis.changepoints.location import Location, locate
 from tesserabench.analysis.changepoints.stretches import Stretch, measure
 
 _DEMANDED = 3.6
@@ -57,8 +58,11 @@ class Evidence:
     hosts: Sequence[str] | None = None
     """Of the points, where they are known."""
     stretches: dict[tuple[int, int], Stretch] = field(default_factory=dict)
+    errors: dict[tuple[int, int, int], float] = field(default_factory=dict)
+    """What was worked out about steps, by where the levels beside them begin and end."""
     lines: dict[tuple[int, int, int], bool] = field(default_factory=dict)
     wanderings: dict[tuple[int, int, int], float] = field(default_factory=dict)
+    located: dict[tuple[int, int, int, float], Location] = field(default_factory=dict)
     moves: dict[tuple[int, int, int], tuple[str, float] | None] = field(default_factory=dict)
 
     def stretch(self, start: int, end: int) -> Stretch:
@@ -73,10 +77,18 @@ class Evidence:
 
         As a multiple of what is demanded when points are independent; correlation divides it by its factor.
         """
+        key = (left, place, right)
+        errors = self.errors.get(key)
+        if errors is None:
+            errors = self.errors[key] = self._errors(left, place, right)
+        shorter = min(place - left, right - place, FULL_SIDE)
+        return errors / (demanded(shorter, len(self.values)) * self.strictness)
+
+    def _errors(self, left: int, place: int, right: int) -> float:
+        """By how many standard errors a step exceeds the smallest change."""
         before, after = self.stretch(left, place), self.stretch(place, right)
         effect = abs(after.mean - before.mean)
         error = math.sqrt(before.deviation**2 / before.count + after.deviation**2 / after.count)
-        shorter = min(before.count, after.count, FULL_SIDE)
         if effect <= self.smallest:
             return 0.0
         # What counts is how far it exceeds the smallest change; a step just above it takes overwhelming evidence.
@@ -84,7 +96,7 @@ class Evidence:
         errors = beyond / error
         if effect > _APART * min(before.deviation, after.deviation):
             errors = min(errors, _SHARE_FACTOR * self._share_errors(left, place, right))
-        return errors / (demanded(shorter, len(self.values)) * self.strictness)
+        return errors
 
     def _share_errors(self, left: int, place: int, right: int) -> float:
         """Standard errors between the shares of points that stand nearer to the new level, on either side.
@@ -103,6 +115,15 @@ class Evidence:
         share = (early + late) / (before.count + after.count)
         spread = math.sqrt(share * (1 - share) * (1 / before.count + 1 / after.count))
         return max(0.0, late / after.count - early / before.count) / spread if spread > 0 else math.inf
+
+    def location(self, left: int, place: int, right: int, factor: float) -> Location:
+        """Where the step near `place` is; correlation widens errors by `factor`, of which tenths count."""
+        key = (left, place, right, round(factor, 1))
+        found = self.located.get(key)
+        if found is None:
+            before, after = self.stretch(left, place), self.stretch(place, right)
+            found = self.located[key] = locate(self.values[left:right], before, after, left, key[-1])
+        return found
 
     def beyond_wandering(self, left: int, place: int, right: int) -> float:
         """How much more two levels explain than a series that wanders by itself, as a multiple of what is demanded.

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-from tesserabench.analysis.changepoints.evidence import Evidence
 from tesserabench.analysis.changepoints.levels import MAD_TO_DEVIATION, SHORTEST, Values, middle_of
+from tesserabench.analysis.changepoints.stretches import Stretch
 
 _FREEDOM = 3
 _NARROWEST = 0.25
 """Points are not taken for more alike than this share of the deviation that the evidence was told by."""
 _TAIL_CHANCE = 0.025
+_REACH = 60
+"""Points on either side that tell where it is."""
 _NEAR = 5
 _PEAK = 1e-3
 
@@ -25,27 +27,36 @@ class Location:
     """The step lies within [earliest, latest] nineteen times in twenty."""
 
 
-def locate(evidence: Evidence, left: int, place: int, right: int, factor: float) -> Location:
-    """Where the step near `place` is between [left, place) and [place, right).
+def locate(values: Values, before: Stretch, after: Stretch, first: int, factor: float) -> Location:
+    """Where the step is that was proposed between two levels.
 
     By the likelihood of Student noise with 3 degrees of freedom around the two levels: the place that has most of it
     within five points. In quiet series that is the likeliest place; in loud ones, where many are about as likely, it is
-    more often near the step. `factor` is by how much correlation widens standard errors.
+    more often near the step.
+
+    Args:
+        values: the points of both levels.
+        before: the older level.
+        after: the newer one.
+        first: the place of the first of `values`; places are told in the same count.
+        factor: by how much correlation widens standard errors.
     """
-    values = evidence.values[left:right]
-    if len(values) <= 2 * SHORTEST:
-        return Location(place, place, place)
-    before, after = evidence.stretch(left, place), evidence.stretch(place, right)
-    residuals = np.concatenate((values[: before.count] - before.median, values[before.count :] - after.median))
-    told = (before.count * before.deviation + after.count * after.deviation) / len(values)
+    place, count = before.count, len(values)
+    if count <= 2 * SHORTEST:
+        return Location(first + place, first + place, first + place)
+    told = (place * before.deviation + after.count * after.deviation) / count
+    left, right = max(0, place - _REACH), min(count, place + _REACH)
+    values = values[left:right]
+    residuals = values - np.repeat((before.median, after.median), (place - left, right - place))
     width = factor * max(MAD_TO_DEVIATION * middle_of(np.abs(residuals)), _NARROWEST * told)
     chances = _chances(values, (before.mean, after.mean), width)
     near = np.convolve(chances, np.ones(2 * _NEAR + 1))[_NEAR:-_NEAR] + _PEAK * chances
-    found = left + SHORTEST + int(near.argmax())
+    lowest = first + left + SHORTEST
+    found = lowest + int(near.argmax())
     summed = np.cumsum(chances)
-    earliest = left + SHORTEST + int(np.searchsorted(summed, _TAIL_CHANCE))
-    latest = left + SHORTEST + int(np.searchsorted(summed, 1 - _TAIL_CHANCE))
-    return Location(found, min(earliest, found), max(min(latest, right - SHORTEST), found))
+    earliest = lowest + int(np.searchsorted(summed, _TAIL_CHANCE))
+    latest = lowest + min(int(np.searchsorted(summed, 1 - _TAIL_CHANCE)), len(summed) - 1)
+    return Location(found, min(earliest, found), max(latest, found))
 
 
 def _chances(values: Values, levels: tuple[float, float], width: float) -> Values:

@@ -20,8 +20,7 @@ from tesserabench.analysis.changepoints.levels import (
     middle_of,
     run_programs,
 )
-from tesserabench.analysis.changepoints.location import Location
-from tesserabench.analysis.changepoints.model import ChangePoint, Segment, Settings
+from tesserabench.analysis.changepoints.model import Segment, Settings
 
 SIZE = 768
 STRIDE = 512
@@ -61,8 +60,6 @@ class Window:
     accepted: Accepted = field(default_factory=Accepted)
     described: dict[tuple[int, int, float], tuple[Segment, float | None]] = field(default_factory=dict)
     """Segments that have ended, so that they need not be described again."""
-    changes: dict[tuple[tuple[int, int], Location, tuple[float, bool]], ChangePoint] = field(default_factory=dict)
-    """The same for changes after which there was another."""
 
 
 def logarithms(raw: Iterable[float]) -> list[float]:
@@ -142,7 +139,7 @@ def settle(windows: Sequence[Window]) -> None:
     for window in behind:
         window.points = scaled(window.raw, window.logs, window.hosts)
         window.program = window.evidence = None
-        window.described, window.changes = {}, {}
+        window.described = {}
     long = [window for window in behind if len(window.raw) >= FEWEST]
     told = [window.points for window in long if window.points is not None]
     programs = run_programs([points.values for points in told], [points.deviation for points in told])

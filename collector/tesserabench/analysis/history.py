@@ -13,6 +13,9 @@ MINIMUM_RUNS = 8
 MINIMUM_AT_ONE_LEVEL = 5
 """The same for runs that are known to be at one level."""
 
+_ROUNDED = 1e-9
+"""Levels that scatter by less are the same, and what they scatter by is how their sums were rounded."""
+
 _MAD_TO_DEVIATION = 1.482602218505602
 _MAD_EFFICIENCY = 0.37
 
@@ -73,7 +76,7 @@ def noise_at_one_level(levels: Sequence[float]) -> RunNoise | None:
         degrees=count - 1,
         level=level,
         runs=count,
-        correlation=followed / squares if squares > 0 else 0.0,
+        correlation=followed / squares if squares > (count - 1) * _ROUNDED**2 else 0.0,
         largest=max(abs(value - median) for value in levels),
     )
 

@@ -223,8 +223,7 @@ def _against_history(effect: Effect, sides: _Sides, noise: _Noise, variances: Se
     correlation = 0.0 if noise.explained else min(0.9, max(0.0, history.correlation + _bias(history)))
     runs = min(_MOST_RUNS_OF_LEVEL, history.runs * (1 - correlation) / (1 + correlation))
     apart = abs(base - history.level) / math.sqrt(of_base + noise.variance / runs)
-    # A tie goes one way whatever the order in which sums were rounded.
-    if apart >= _SAME_LEVEL * (1 - 1e-9):
+    if apart >= _SAME_LEVEL:
         return replace(effect, against_level=effect.worsening + base - history.level)
     trust = 1 - (apart / _SAME_LEVEL) ** 2
     of_level = noise.variance / (runs * trust)

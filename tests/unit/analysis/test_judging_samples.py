@@ -117,7 +117,7 @@ def test_any_numbers_get_an_answer(base: Runs, head: Runs, history: Runs) -> Non
 
 
 @settings(deadline=None, max_examples=60)
-# A base that is just as far from its history's level as one may be.
+# A history that is constant but for how its sums are rounded.
 @example(base=[[1.0], [1e-100]], head=[[1.0, 1e-100, 1e-100, 1e-100]], history=[[1e-100]] * 5, scale=0.5)
 @given(base=sides, head=sides, history=sides, scale=st.floats(min_value=1e-6, max_value=1e6))
 def test_direction_scale_and_order_change_nothing_but_the_words(

@@ -20,6 +20,7 @@ from tesserabench.collector.core.finding_life import (
     next_state,
 )
 from tesserabench.collector.errors import NotFoundError
+from tesserabench.collector.store import findings_due
 from tesserabench.collector.store import regressions as store
 from tesserabench.collector.store.regressions import TOUCHES
 from tesserabench.collector.store.tables import Regression, RegressionEvent
@@ -240,11 +241,11 @@ def _show(row: Regression, new: NewFinding, *, keep_severity: bool = False) -> N
 
 async def wake_ignored(session: AsyncSession, now: datetime) -> int:
     """Let findings that were ignored until now ask for attention again; gives how many."""
-    for project_id in await store.projects_to_wake(session, now):
+    for project_id in await findings_due.projects_to_wake(session, now):
         # Or a run that is being judged could open one for the same series meanwhile.
         await store.lock_project(session, project_id)
     woken = set()
-    for regression in await store.due_to_wake(session, now):
+    for regression in await findings_due.due_to_wake(session, now):
         about = (regression.series_id, regression.branch, regression.drill, regression.project_id, regression.subject)
         # Of two that were ignored until the same day one is open then, as always.
         if (regression.kind, about) not in woken:
@@ -255,7 +256,7 @@ async def wake_ignored(session: AsyncSession, now: datetime) -> int:
 
 async def close_abandoned(session: AsyncSession, now: datetime) -> int:
     """Close open findings of branches that have gone quiet, and fixed ones that nothing verifies; gives how many."""
-    stale = await store.stale(session, before=now - timedelta(days=QUIET_BRANCH_DAYS))
+    stale = await findings_due.stale(session, before=now - timedelta(days=QUIET_BRANCH_DAYS))
     for regression in stale:
         what = "its branch" if regression.branch else "it"
         comment = f"nothing was heard of {what} for {QUIET_BRANCH_DAYS} days"

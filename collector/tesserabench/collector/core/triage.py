@@ -38,6 +38,7 @@ _IMPLIED_FEEDBACK: Mapping[Event, bool | None] = {
 """What an answer says of the detector, in place of what an answer before it said; what somebody said in so many words
 stays. A machine at fault says nothing: whether the cause was named counts there."""
 
+
 async def acknowledge(session: AsyncSession, regression_id: int, *, owner: str, act: Act) -> None:
     """Somebody has seen it: its alert ends, it stays open.
 

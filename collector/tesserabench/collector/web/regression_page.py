@@ -69,4 +69,3 @@ async def read(session: AsyncSession, regression_id: int) -> RegressionPage:
         drawing=chart.launches(groups, series.unit) if series is not None else Markup(),
         next_steps=next_steps(regression),
     )
-

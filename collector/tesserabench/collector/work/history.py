@@ -50,6 +50,8 @@ class Historian:
         try:
             taken = len(await series_watch.take_in(self._watching, limit=_BATCH))
         except TakingInError as error:
+            if not error.run_ids:
+                raise
             _log.warning("history.breaking", runs=len(error.run_ids), why=f"{error.__cause__!r}")
             taken = await self._one_by_one(error)
         await series_watch.mend(self._watching)

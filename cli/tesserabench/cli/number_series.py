@@ -44,6 +44,8 @@ def from_document(document: Any) -> NumberSeries:
 def from_text(text: str, *, column: str = "", host_column: str = "host") -> NumberSeries:
     """A series from JSON, or from CSV: its column `column`, else `value`, else the only one.
 
+    A JSON list of objects is taken as rows whose fields are columns.
+
     Raises:
         BadSeries: it is neither.
     """
@@ -55,8 +57,22 @@ def from_text(text: str, *, column: str = "", host_column: str = "host") -> Numb
         except (ValueError, RecursionError) as error:
             # What JSON has and Python does not: numbers of thousands of digits, thousands of brackets.
             raise BadSeries(f"not JSON that can be read ({error})") from error
+        if isinstance(document, list) and document and isinstance(document[0], dict):
+            return _from_objects(document, column, host_column)
+        if column:
+            raise BadSeries(f"column {column!r}: a JSON list of numbers has no columns; leave --column out")
         return from_document(document)
     return _from_csv(text, column, host_column)
+
+
+def _from_objects(rows: Sequence[Any], column: str, host_column: str) -> NumberSeries:
+    if not all(isinstance(row, dict) for row in rows):
+        raise BadSeries("a list of objects holds nothing but objects; give numbers or objects")
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    name = header[_column(header, column)]
+    values = [math.nan if row.get(name) is None else _number(place, row[name], name) for place, row in enumerate(rows)]
+    hosts = [str(row.get(host_column, "")) for row in rows] if host_column in header else None
+    return NumberSeries(values=values, hosts=hosts)
 
 
 def _from_csv(text: str, column: str, host_column: str) -> NumberSeries:
@@ -109,15 +125,15 @@ def _numbers(values: Any) -> list[float]:
     return [_number(place, value) for place, value in enumerate(values)]
 
 
-def _number(place: int, value: Any) -> float:
+def _number(place: int, value: Any, name: str = "values") -> float:
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadSeries(f"values[{place}]: {_short(value)} is no number")
+        raise BadSeries(f"{name}[{place}]: {_short(value)} is no number")
     try:
         return float(value)
     except OverflowError as error:
-        raise BadSeries(f"values[{place}]: {_short(value)} is too large") from error
+        raise BadSeries(f"{name}[{place}]: {_short(value)} is too large") from error
 
 
 def _hosts(hosts: Any, count: int) -> list[str]:

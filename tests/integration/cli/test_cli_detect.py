@@ -66,6 +66,42 @@ def test_programs_get_the_whole_analysis(tbctl: Tbctl, tmp_path: Path) -> None:
     assert rows[1].startswith("30,")
 
 
+def test_a_list_of_objects_has_columns(tbctl: Tbctl, tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    rows = [{"median": value, "where": "ab"[place % 2], "n": 1} for place, value in enumerate(STEP)]
+    file.write_text(json.dumps([*rows, {"median": None}]))
+    told = json.loads(tbctl("detect", str(file), "--column", "median", "--host-column", "where", "-o", "json").out)
+    assert [change["index"] for change in told["changes"]] == [30]
+    assert told["points"] == 61
+    assert {"a", "b"} <= set(told["hostOffsets"])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([], "0 changes in 0 points: no point has a value"),
+        ([1], "nothing can be told from 1 point with a value: changes need 6 points"),
+        ([1, 2, None], "nothing can be told from 2 points with a value"),
+        ([1, 2, 1, 2, 1, 2], "0 changes in 6 points; level"),
+    ],
+)
+def test_too_few_points_are_said_to_be_too_few(tbctl: Tbctl, tmp_path: Path, values: list[float], words: str) -> None:
+    file = tmp_path / "series.json"
+    file.write_text(json.dumps(values))
+    said = tbctl("detect", str(file), "--no-plot")
+    assert (said.status, words in said.out) == (0, True)
+    assert "would show" not in said.out or len(values) >= 6
+
+
+def test_a_host_that_moves_alone_is_named(tbctl: Tbctl, tmp_path: Path) -> None:
+    file = tmp_path / "series.json"
+    values = [100 + 0.3 * (7 * place % 5) + (6 if place % 3 == 1 and place >= 60 else 0) for place in range(120)]
+    file.write_text(json.dumps({"values": values, "hosts": ["one", "two", "three"] * 40}))
+    assert "0 changes in 120 points" in (said := tbctl("detect", str(file)).out)
+    assert "moved alone, which is no change of the series: two +" in said
+    assert {move["host"] for move in json.loads(tbctl("detect", str(file), "-o", "json").out)["hostMoves"]} == {"two"}
+
+
 def test_smaller_steps_can_be_left_out(tbctl: Tbctl, tmp_path: Path) -> None:
     file = tmp_path / "numbers.csv"
     file.write_text("\n".join(map(str, STEP)))
@@ -81,6 +117,11 @@ def test_smaller_steps_can_be_left_out(tbctl: Tbctl, tmp_path: Path) -> None:
         ("", (), "nothing to read"),
         ('{"numbers": []}', (), "give a list of numbers"),
         ("[1, 2", (), "not JSON"),
+        ("[1, 2]", ("--column", "median"), "column 'median': a JSON list of numbers has no columns"),
+        ('{"values": [1]}', ("--column", "median"), "column 'median': a JSON list of numbers has no columns"),
+        ('[{"a": 1, "b": 2}]', (), "which column? there are a, b"),
+        ('[{"a": "fast"}]', (), 'a[0]: "fast" is no number'),
+        ('[{"a": 1}, 2]', (), "holds nothing but objects"),
         ("[" + "9" * 5000 + "]", (), "not JSON that can be read"),
     ],
 )

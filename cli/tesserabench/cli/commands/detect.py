@@ -1,6 +1,7 @@
 """`tbctl detect`: where the level of a series changed, without a collector."""
 
 import json
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,7 +47,12 @@ class ChangeLine:
 )
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True), metavar="[FILE|-]")
 @click.option("--json-lines", is_flag=True, help='Answer each line {"values": [...]} of stdin with a list of indices.')
-@click.option("--column", default="", metavar="NAME", help="Column of a CSV file. Default: value, or the only one.")
+@click.option(
+    "--column",
+    default="",
+    metavar="NAME",
+    help="Column, or field of objects. Default: value, or the only one.",
+)
 @click.option("--host-column", default="host", show_default=True, metavar="NAME", help="Column that names the host.")
 @click.option(
     "--smallest-change",
@@ -68,8 +74,9 @@ class ChangeLine:
 def detect_command(context: CommandContext, file: str | None, **values: Any) -> None:
     """Find where the level of a series changed: steps, drifts, and short excursions that came back.
 
-    FILE holds numbers, oldest first: a JSON list, {"values": [...], "hosts": [...]}, or CSV; - is stdin. Points of
-    several hosts may stand mixed when their hosts are named.
+    FILE holds numbers, oldest first: a JSON list, {"values": [...], "hosts": [...]}, a JSON list of objects, or CSV; -
+    is stdin. Points of several hosts may stand mixed when their hosts are named: fixed differences between them are
+    taken out, and of three hosts one that moves alone is named and is no change. Below 6 points nothing is told.
 
     With --json-lines every line of stdin is {"values": [...], "meta": {"hosts": [...]}} (meta and hosts may be left
     out) and is answered, at once, by a line with the indices of the first points of new levels; a line that cannot be
@@ -179,7 +186,7 @@ def _show(printer: Printer, series: NumberSeries, analysis: Any, *, draw: bool) 
     text = [_chart(printer, series, analysis, levels)] if draw and printer.for_people else []
     if lines:
         text.append(printer.table(_columns(), lines))
-    text.append(_summary(analysis, levels))
+    text.append(_summary(analysis, levels, sum(math.isfinite(value) for value in series.values)))
     printer.thing(
         "SeriesAnalysis",
         analysis,
@@ -211,11 +218,14 @@ def _chart(printer: Printer, series: NumberSeries, analysis: Any, levels: list[f
     return render([drawn], look, first="0", last=str(max(analysis.points - 1, 0)))
 
 
-def _summary(analysis: Any, levels: list[float]) -> str:
+def _summary(analysis: Any, levels: list[float], valued: int) -> str:
     count = len(analysis.changes)
-    told = f"{count} change{'' if count == 1 else 's'} in {analysis.points} points"
+    told = f"{count} change{'' if count == 1 else 's'} in {_points(analysis.points)}"
     if not analysis.segments:
         return f"{told}: no point has a value"
+    fewest = _library().FEWEST
+    if valued < fewest:
+        return f"nothing can be told from {_points(valued)} with a value: changes need {fewest} points"
     last = analysis.segments[-1]
     parts = [
         f"{told}; level {levels[-1]:.6g} +-{100 * last.spread:.2g} % ({last.noise.value.replace('_', ' ')})",
@@ -238,7 +248,21 @@ def _summary(analysis: Any, levels: list[float]) -> str:
             for host, offset in sorted(analysis.host_offsets.items())
         )
         parts.append(f"hosts: {hosts}")
+    if analysis.host_moves:
+        moves = ", ".join(
+            f"{one.host or '(none)'} {100 * analysis.share_of(one.shift):+.1f} % {_when(one)}"
+            for one in analysis.host_moves
+        )
+        parts.append(f"hosts that moved alone, which is no change of the series: {moves}")
     return "\n".join(map(clean, parts))
+
+
+def _points(count: int) -> str:
+    return f"{count} point{'' if count == 1 else 's'}"
+
+
+def _when(move: Any) -> str:
+    return f"at {move.start}" if move.end == move.start else f"over {move.start}-{move.end}"
 
 
 def _body(analysis: Any, lines: list[ChangeLine], levels: list[float]) -> dict[str, Any]:
@@ -274,6 +298,10 @@ def _body(analysis: Any, lines: list[ChangeLine], levels: list[float]) -> dict[s
         ],
         "transients": [
             {"start": one.start, "end": one.end, "change": analysis.share_of(one.shift)} for one in analysis.transients
+        ],
+        "hostMoves": [
+            {"host": one.host, "start": one.start, "end": one.end, "change": analysis.share_of(one.shift)}
+            for one in analysis.host_moves
         ],
         "hostOffsets": {host: analysis.share_of(offset) for host, offset in sorted(analysis.host_offsets.items())},
     }

@@ -17,8 +17,10 @@ from tesserabench.analysis.changepoints.model import (
     Transient,
 )
 from tesserabench.analysis.changepoints.tail import Tail, extend_many
+from tesserabench.analysis.changepoints.windows import FEWEST
 
 __all__ = [
+    "FEWEST",
     "ChangePoint",
     "Drift",
     "HostMove",

@@ -54,11 +54,10 @@ def measure(values: Values, window_deviation: float) -> Stretch:
     pooled = (count * max(variance, 0.0) + _SHRINKING * window_deviation**2) / (count + _SHRINKING)
     correlations: tuple[float, ...] = ()
     if count >= _CORRELATED_FROM:
-        residuals = np.minimum(np.maximum(residuals - offset, -3 * base), 3 * base)
-        square = float(residuals @ residuals)
-        if square > 0:
-            later = np.correlate(np.concatenate((residuals, _NOTHING)), residuals, "valid")
-            correlations = tuple((later[1:] / square).tolist())
+        clipped -= offset
+        later = np.correlate(np.concatenate((clipped, _NOTHING)), clipped, "valid").tolist()
+        if later[0] > 0:
+            correlations = tuple([one / later[0] for one in later[1:]])
     return Stretch(
         count=count, median=median, mean=median + offset, deviation=math.sqrt(pooled), correlations=correlations
     )

@@ -3,11 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from support.histories import changes, measure, take_in, wobbly
 from support.laboratory import Laboratory, at_once
-from tesserabench.collector.core import policies, policy_trials
+from tesserabench.analysis.rules import RuleSet
+from tesserabench.collector.core import policies, policy_trials, siblings
 from tesserabench.collector.core.finding_causes import Asking
 from tesserabench.collector.core.policies import NewPolicy
+from tesserabench.collector.store.tables import Series
 from tesserabench.collector.work.causes import CauseFinder
 
 STEPPED = [1.0] * 12 + [1.12] * 8
@@ -75,3 +78,22 @@ async def test_a_trial_searches_the_histories_too(laboratory: Laboratory) -> Non
     assert finding.pair.after.rule == "wide"
     assert finding.pair.worsening == pytest.approx(0.12, abs=0.01)
     assert (report.trial.before.alerts, report.trial.after.alerts, report.trial.runs) == (1, 0, 0)
+
+
+async def test_a_suite_that_is_made_of_cases_of_others_has_their_histories(laboratory: Laboratory) -> None:
+    await measure(laboratory, wobbly(STEPPED))
+    await take_in(laboratory)
+    async with laboratory.database.transaction() as session:
+        await session.execute(update(Series).values(suite="memory"))
+        assert (await siblings.read(session, laboratory.clock(), suite="core")).readings
+        assert not (await siblings.read(session, laboratory.clock(), suite="latency")).readings
+    for suite, histories in (("core", 1), ("memory", 1), ("latency", 0)):
+        request = policy_trials.Request(
+            project="default", rules=RuleSet(), since=laboratory.clock() - timedelta(days=30), suite=suite
+        )
+        (report,) = [
+            step
+            async for step in policy_trials.try_out(laboratory.judging, request)
+            if isinstance(step, policy_trials.Report)
+        ]
+        assert report.histories == histories, suite

@@ -13,8 +13,8 @@ from support.laboratory import Conditions, Laboratory, Request, at_once
 from support.tbctl import Tbctl, clean_environment
 from support.waiting import wait_until_async
 from tesserabench.collector.core import metrics, policies
+from tesserabench.collector.core.cordoning import may_cordon
 from tesserabench.collector.core.regressions import NewFinding, Subject, open_finding
-from tesserabench.collector.core.siblings import may_cordon
 from tesserabench.collector.core.spec import GateSpec, Revision, RunSpec
 from tesserabench.collector.store import comparisons
 from tesserabench.collector.store.tables import Host, Project, Regression, RegressionMember, Series

@@ -17,11 +17,10 @@ from tesserabench.analysis.policy import Policy
 from tesserabench.analysis.rules import Cordon
 from tesserabench.analysis.wording import percent
 from tesserabench.analysis.words import Better
-from tesserabench.collector.core import hosts, policies, regressions
-from tesserabench.collector.core.actors import COLLECTOR
+from tesserabench.collector.core import policies, regressions
+from tesserabench.collector.core.cordoning import cordon_slow
 from tesserabench.collector.core.regressions import NewFinding, Subject
 from tesserabench.collector.store import device_findings as finding_store
-from tesserabench.collector.store import hosts as host_store
 from tesserabench.collector.store import projects as project_store
 from tesserabench.collector.store import results as result_store
 from tesserabench.collector.store import tracks as store
@@ -31,11 +30,6 @@ from tesserabench.collector.store.words import CauseWord, FindingKind, Severity
 WINDOW = timedelta(days=14)
 """What was measured longer ago says nothing of a device now."""
 
-MOST_CORDONED = 0.1
-"""Share of the fleet beyond which no host is cordoned by itself: then it is the comparison that is suspect. One host
-may always be, in a fleet of four and more."""
-
-_SMALLEST_FLEET = 4
 _MOST_RUNS = 4000
 
 _CLASSES: Mapping[str, str] = {
@@ -113,13 +107,14 @@ async def read(
         session: The transaction.
         now: The time.
         model: Only devices of this model; empty for all.
-        suite: Only series of this suite; empty for all.
+        suite: Only series of this suite, or measured by its runs; empty for all.
         project: Only series of this project; empty for all.
     """
     only = await project_store.find(session, project) if project else None
     if project and only is None:
         return Readings()
     runs = await recent_runs(session, now)
+    of_suite = await store.of_suite(session, runs, suite) if suite else set()
     visits = {(one.run_id, one.device): one for one in await store.visits(session, runs)}
     points = await store.points(session, runs=runs)
     series = await result_store.series(session, {point.series_id for point in points})
@@ -128,7 +123,9 @@ async def read(
     readings = []
     for point in points:
         row, visit = series[point.series_id], visits.get((point.run_id, point.device))
-        if visit is None or row.better not in set(Better) or (suite and row.suite != suite):
+        if visit is None or row.better not in set(Better):
+            continue
+        if suite and row.suite != suite and point.run_id not in of_suite:
             continue
         if only is not None and row.project_id != only.id:
             continue
@@ -219,7 +216,7 @@ async def apply(
             new = replace(_finding(worst, slow, project_id, policy), touches=read.projects[device])
             finding = await regressions.open_finding(session, new, now=now)
             opened.append(device)
-            if await _cordon(session, worst, read.cordons.get(device), finding):
+            if await cordon_slow(session, worst, read.cordons.get(device), finding):
                 cordoned.append(worst.host)
         elif row is not None and all(_is_back(one) for one in ([own[device]] if device in own else rows)):
             subject = Subject(project_id=project_id, kind=FindingKind.SLOW_DEVICE, id=subject_of(device))
@@ -275,30 +272,6 @@ def _size(one: DeviceStanding) -> str:
 
 def _unsigned(fraction: float) -> str:
     return percent(abs(fraction)).lstrip("+-")
-
-
-async def _cordon(session: AsyncSession, worst: DeviceStanding, cordon: Cordon | None, finding: Regression) -> bool:
-    """Take a host out of use when a policy asks for it and the share of the fleet allows it."""
-    if cordon is None or worst.deviation < cordon.slower_than:
-        return False
-    last = worst.recent[-cordon.runs :]
-    if len(last) < cordon.runs or min(last) < cordon.slower_than / 2:
-        return False
-    host = await host_store.find(session, worst.host, lock=True)
-    if host is None or host.cordoned:
-        return False
-    out, everybody = await finding_store.cordoned_and_all(session)
-    if not may_cordon(out=out, everybody=everybody):
-        _log.warning("host.not_cordoned", host=worst.host, device=worst.device, cordoned=out, hosts=everybody)
-        return False
-    reason = f"{percent(worst.deviation)} slower than its siblings: device {worst.device}, regressions/{finding.id}"
-    await hosts.cordon(session, worst.host, cordoned=True, reason=reason, actor=COLLECTOR)
-    return True
-
-
-def may_cordon(*, out: int, everybody: int) -> bool:
-    """Whether one host more may be taken out of use without a person."""
-    return everybody >= _SMALLEST_FLEET and out + 1 <= max(1, int(everybody * MOST_CORDONED))
 
 
 async def known_slow(session: AsyncSession, devices: Collection[str]) -> dict[str, Regression]:

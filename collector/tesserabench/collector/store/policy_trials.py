@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, true
+from sqlalchemy import func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.store.history import SeriesLine
 from tesserabench.collector.store.history_tables import HistoryPoint
@@ -108,5 +108,7 @@ async def histories(
         .order_by(HistoryPoint.series_id, HistoryPoint.line)
     )
     if suite:
-        statement = statement.where(Series.suite == suite)
+        # A suite may be made of cases of others, whose series keep the suite that they are of.
+        statement = statement.join(Run, Run.id == HistoryPoint.run_id)
+        statement = statement.where(or_(Series.suite == suite, Run.suite == suite))
     return [((row[0], row[1]), row[2]) for row in await session.execute(statement)]

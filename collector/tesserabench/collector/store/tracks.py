@@ -137,6 +137,11 @@ def on_devices(*columns: ColumnElement[Any], runs: Collection[int]) -> Select[An
     )
 
 
+async def of_suite(session: AsyncSession, runs: Collection[int], suite: str) -> set[int]:
+    """Those of some runs that measured this suite."""
+    return set(await session.scalars(select(Run.id).where(Run.id.in_(runs), Run.suite == suite)))
+
+
 async def points(
     session: AsyncSession, *, runs: Collection[int], series_ids: Collection[int] | None = None
 ) -> list[DevicePoint]:

@@ -74,6 +74,19 @@ def gate_spec(typed: Texts) -> GateSpec:
     return gate
 
 
+def refuse_two_aims(typed: Texts) -> None:
+    """Refuse to measure the same code twice (--aa) and something else at once.
+
+    Raises:
+        UsageProblem: it is slowed on purpose, or has two arms.
+    """
+    others = {"--drill": "drills", "--duet": "duet", "--duet-set": "duet_overrides"}
+    given = next((option for option, name in others.items() if typed.get(name)), None)
+    if typed.flag("aa") and given:
+        what = "slows it on purpose" if given == "--drill" else "measures two arms in turns"
+        raise UsageProblem(f"--aa measures the same code twice, and {given} {what}; leave one of the two out")
+
+
 def labels_of(typed: Texts) -> dict[str, str]:
     """The labels that were typed.
 

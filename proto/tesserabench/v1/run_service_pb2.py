@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tesserabench.v1 import run_pb2 as tesserabench_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tesserabench/v1/run_service.proto\x12\x0ftesserabench.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19tesserabench/v1/run.proto\"\xa3\x03\n\x10\x43reateRunRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.tesserabench.v1.RunSpec\x12+\n\x08revision\x18\x03 \x01(\x0b\x32\x19.tesserabench.v1.Revision\x12\'\n\x04gate\x18\x04 \x01(\x0b\x32\x19.tesserabench.v1.GateSpec\x12=\n\x06labels\x18\x05 \x03(\x0b\x32-.tesserabench.v1.CreateRunRequest.LabelsEntry\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12,\n\x08\x64\x65\x61\x64line\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07trigger\x18\x08 \x01(\x0e\x32\x1c.tesserabench.v1.TriggerKind\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0f\n\x07\x64ry_run\x18\n \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xcd\x01\n\x0fListRunsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x05 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x06 \x01(\t\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.tesserabench.v1.RunState\x12)\n\x07verdict\x18\x08 \x01(\x0e\x32\x18.tesserabench.v1.Verdict\"O\n\x10ListRunsResponse\x12\"\n\x04runs\x18\x01 \x03(\x0b\x32\x14.tesserabench.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"E\n\x10WatchRunResponse\x12!\n\x03run\x18\x01 \x01(\x0b\x32\x14.tesserabench.v1.Run\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"I\n\x12ListRunLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"~\n\x08LogEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x12\n\x05trial\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\tB\x08\n\x06_trial\"Z\n\x13ListRunLogsResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.tesserabench.v1.LogEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"3\n\x0fRetryRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\x9a\x04\n\nRunService\x12\x44\n\tCreateRun\x12!.tesserabench.v1.CreateRunRequest\x1a\x14.tesserabench.v1.Run\x12>\n\x06GetRun\x12\x1e.tesserabench.v1.GetRunRequest\x1a\x14.tesserabench.v1.Run\x12O\n\x08ListRuns\x12 .tesserabench.v1.ListRunsRequest\x1a!.tesserabench.v1.ListRunsResponse\x12Q\n\x08WatchRun\x12 .tesserabench.v1.WatchRunRequest\x1a!.tesserabench.v1.WatchRunResponse0\x01\x12X\n\x0bListRunLogs\x12#.tesserabench.v1.ListRunLogsRequest\x1a$.tesserabench.v1.ListRunLogsResponse\x12\x44\n\tCancelRun\x12!.tesserabench.v1.CancelRunRequest\x1a\x14.tesserabench.v1.Run\x12\x42\n\x08RetryRun\x12 .tesserabench.v1.RetryRunRequest\x1a\x14.tesserabench.v1.Runb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tesserabench/v1/run_service.proto\x12\x0ftesserabench.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19tesserabench/v1/run.proto\"\xb6\x03\n\x10\x43reateRunRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.tesserabench.v1.RunSpec\x12+\n\x08revision\x18\x03 \x01(\x0b\x32\x19.tesserabench.v1.Revision\x12\'\n\x04gate\x18\x04 \x01(\x0b\x32\x19.tesserabench.v1.GateSpec\x12=\n\x06labels\x18\x05 \x03(\x0b\x32-.tesserabench.v1.CreateRunRequest.LabelsEntry\x12\x10\n\x08priority\x18\x06 \x01(\x05\x12,\n\x08\x64\x65\x61\x64line\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07trigger\x18\x08 \x01(\x0e\x32\x1c.tesserabench.v1.TriggerKind\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x0f\n\x07\x64ry_run\x18\n \x01(\x08\x12\x11\n\tidentical\x18\x0b \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xcd\x01\n\x0fListRunsRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x05 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x06 \x01(\t\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.tesserabench.v1.RunState\x12)\n\x07verdict\x18\x08 \x01(\x0e\x32\x18.tesserabench.v1.Verdict\"O\n\x10ListRunsResponse\x12\"\n\x04runs\x18\x01 \x03(\x0b\x32\x14.tesserabench.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x0fWatchRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"E\n\x10WatchRunResponse\x12!\n\x03run\x18\x01 \x01(\x0b\x32\x14.tesserabench.v1.Run\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"I\n\x12ListRunLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"~\n\x08LogEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x12\n\x05trial\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\tB\x08\n\x06_trial\"Z\n\x13ListRunLogsResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.tesserabench.v1.LogEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"3\n\x0fRetryRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t2\x9a\x04\n\nRunService\x12\x44\n\tCreateRun\x12!.tesserabench.v1.CreateRunRequest\x1a\x14.tesserabench.v1.Run\x12>\n\x06GetRun\x12\x1e.tesserabench.v1.GetRunRequest\x1a\x14.tesserabench.v1.Run\x12O\n\x08ListRuns\x12 .tesserabench.v1.ListRunsRequest\x1a!.tesserabench.v1.ListRunsResponse\x12Q\n\x08WatchRun\x12 .tesserabench.v1.WatchRunRequest\x1a!.tesserabench.v1.WatchRunResponse0\x01\x12X\n\x0bListRunLogs\x12#.tesserabench.v1.ListRunLogsRequest\x1a$.tesserabench.v1.ListRunLogsResponse\x12\x44\n\tCancelRun\x12!.tesserabench.v1.CancelRunRequest\x1a\x14.tesserabench.v1.Run\x12\x42\n\x08RetryRun\x12 .tesserabench.v1.RetryRunRequest\x1a\x14.tesserabench.v1.Runb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,29 +36,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATERUNREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_CREATERUNREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_CREATERUNREQUEST']._serialized_start=115
-  _globals['_CREATERUNREQUEST']._serialized_end=534
-  _globals['_CREATERUNREQUEST_LABELSENTRY']._serialized_start=489
-  _globals['_CREATERUNREQUEST_LABELSENTRY']._serialized_end=534
-  _globals['_GETRUNREQUEST']._serialized_start=536
-  _globals['_GETRUNREQUEST']._serialized_end=565
-  _globals['_LISTRUNSREQUEST']._serialized_start=568
-  _globals['_LISTRUNSREQUEST']._serialized_end=773
-  _globals['_LISTRUNSRESPONSE']._serialized_start=775
-  _globals['_LISTRUNSRESPONSE']._serialized_end=854
-  _globals['_WATCHRUNREQUEST']._serialized_start=856
-  _globals['_WATCHRUNREQUEST']._serialized_end=903
-  _globals['_WATCHRUNRESPONSE']._serialized_start=905
-  _globals['_WATCHRUNRESPONSE']._serialized_end=974
-  _globals['_LISTRUNLOGSREQUEST']._serialized_start=976
-  _globals['_LISTRUNLOGSREQUEST']._serialized_end=1049
-  _globals['_LOGENTRY']._serialized_start=1051
-  _globals['_LOGENTRY']._serialized_end=1177
-  _globals['_LISTRUNLOGSRESPONSE']._serialized_start=1179
-  _globals['_LISTRUNLOGSRESPONSE']._serialized_end=1269
-  _globals['_CANCELRUNREQUEST']._serialized_start=1271
-  _globals['_CANCELRUNREQUEST']._serialized_end=1319
-  _globals['_RETRYRUNREQUEST']._serialized_start=1321
-  _globals['_RETRYRUNREQUEST']._serialized_end=1372
-  _globals['_RUNSERVICE']._serialized_start=1375
-  _globals['_RUNSERVICE']._serialized_end=1913
+  _globals['_CREATERUNREQUEST']._serialized_end=553
+  _globals['_CREATERUNREQUEST_LABELSENTRY']._serialized_start=508
+  _globals['_CREATERUNREQUEST_LABELSENTRY']._serialized_end=553
+  _globals['_GETRUNREQUEST']._serialized_start=555
+  _globals['_GETRUNREQUEST']._serialized_end=584
+  _globals['_LISTRUNSREQUEST']._serialized_start=587
+  _globals['_LISTRUNSREQUEST']._serialized_end=792
+  _globals['_LISTRUNSRESPONSE']._serialized_start=794
+  _globals['_LISTRUNSRESPONSE']._serialized_end=873
+  _globals['_WATCHRUNREQUEST']._serialized_start=875
+  _globals['_WATCHRUNREQUEST']._serialized_end=922
+  _globals['_WATCHRUNRESPONSE']._serialized_start=924
+  _globals['_WATCHRUNRESPONSE']._serialized_end=993
+  _globals['_LISTRUNLOGSREQUEST']._serialized_start=995
+  _globals['_LISTRUNLOGSREQUEST']._serialized_end=1068
+  _globals['_LOGENTRY']._serialized_start=1070
+  _globals['_LOGENTRY']._serialized_end=1196
+  _globals['_LISTRUNLOGSRESPONSE']._serialized_start=1198
+  _globals['_LISTRUNLOGSRESPONSE']._serialized_end=1288
+  _globals['_CANCELRUNREQUEST']._serialized_start=1290
+  _globals['_CANCELRUNREQUEST']._serialized_end=1338
+  _globals['_RETRYRUNREQUEST']._serialized_start=1340
+  _globals['_RETRYRUNREQUEST']._serialized_end=1391
+  _globals['_RUNSERVICE']._serialized_start=1394
+  _globals['_RUNSERVICE']._serialized_end=1932
 # @@protoc_insertion_point(module_scope)

@@ -56,6 +56,7 @@ class CreateRunRequest(_message.Message):
     TRIGGER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    IDENTICAL_FIELD_NUMBER: _builtins.int
     project: _builtins.str
     """Project; empty means `default`."""
     priority: _builtins.int
@@ -66,6 +67,10 @@ class CreateRunRequest(_message.Message):
     """Chosen by the caller, up to 128 characters: repeating it creates nothing new."""
     dry_run: _builtins.bool
     """Check and plan only: nothing is created, and the answer names the matching hosts in `reason`."""
+    identical: _builtins.bool
+    """Measures the same code twice: when the run has been measured, another one like it is asked for on the same hosts,
+    judged against it, and counted. Neither opens findings or becomes a baseline.
+    """
     @_builtins.property
     def spec(self) -> _run_pb2.RunSpec:
         """What to measure and how."""
@@ -99,10 +104,11 @@ class CreateRunRequest(_message.Message):
         trigger: _run_pb2.TriggerKind.ValueType = ...,
         request_id: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        identical: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "gate", b"gate", "revision", b"revision", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "dry_run", b"dry_run", "gate", b"gate", "labels", b"labels", "priority", b"priority", "project", b"project", "request_id", b"request_id", "revision", b"revision", "spec", b"spec", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "dry_run", b"dry_run", "gate", b"gate", "identical", b"identical", "labels", b"labels", "priority", b"priority", "project", b"project", "request_id", b"request_id", "revision", b"revision", "spec", b"spec", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,6 +48,18 @@ def test_a_schedule_may_look_again_too(collector: FakeCollector, tbctl: Tbctl) -
     assert collector.calls_of("CreateSchedule")[0].request.schedule.gate.looks == 2
 
 
+def test_the_same_code_twice_is_asked_for_and_not_waited_for(collector: FakeCollector, tbctl: Tbctl) -> None:
+    said = tbctl("run", "trigger", "--suite", "gemm", "--aa")
+    assert said.status == 0, said.err
+    assert collector.calls_of("CreateRun")[0].request.identical
+    assert "tbctl regression score" in said.err
+    waiting = tbctl("run", "trigger", "--suite", "gemm", "--aa", "--wait")
+    assert (waiting.status, "--aa is two runs" in waiting.err) == (2, True)
+    slowed = tbctl("run", "trigger", "--suite", "gemm", "--aa", "--drill", "gemm/matmul=1.1")
+    assert (slowed.status, "leave one of the two out" in slowed.err) == (2, True)
+    assert len(collector.calls_of("CreateRun")) == 1
+
+
 @pytest.mark.parametrize("other", [("--drill", "gemm/matmul=1.1"), ("--duet",), ("--duet-set", "matmul.m=64")])
 def test_a_schedule_of_the_same_code_twice_is_neither_slowed_nor_of_two_arms(
     collector: FakeCollector, tbctl: Tbctl, other: tuple[str, ...]

@@ -115,6 +115,15 @@ async def test_a_dry_run_names_hosts_and_creates_nothing(running: Running, alpha
     assert not listed_runs.runs
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_the_same_code_twice_is_not_slowed(running: Running, alpha: ScriptedHost, dry_run: bool) -> None:
+    spec = run_pb2.RunSpec(suite="core", drill={"copy": 1.1})
+    request = run_service_pb2.CreateRunRequest(spec=spec, identical=True, dry_run=dry_run)
+    code, _, text = await refused(running.clients.runs.CreateRun(request, timeout=10))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "spec.drill: 'copy': what is identical is the same code twice" in text
+
+
 async def test_a_dry_run_looks_for_the_baseline_that_is_named(running: Running, alpha: ScriptedHost) -> None:
     request = run_service_pb2.CreateRunRequest(
         spec=run_pb2.RunSpec(suite="core"), gate=run_pb2.GateSpec(baseline="nope"), dry_run=True

@@ -138,7 +138,10 @@ async def test_a_taken_name_and_a_short_interval_are_refused(running: Running) -
 
 @pytest.mark.parametrize(
     ("spec", "field"),
-    [(run_pb2.RunSpec(suite="core", drill={"copy": 1.1}), "drill"), (run_pb2.RunSpec(suite="core", duet=run_pb2.Duet()), "duet")],
+    [
+        (run_pb2.RunSpec(suite="core", drill={"copy": 1.1}), "drill"),
+        (run_pb2.RunSpec(suite="core", duet=run_pb2.Duet()), "duet"),
+    ],
 )
 async def test_the_same_code_twice_is_neither_slowed_nor_of_two_arms(
     running: Running, spec: run_pb2.RunSpec, field: str

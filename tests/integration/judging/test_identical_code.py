@@ -6,10 +6,12 @@ import pytest
 from sqlalchemy import select
 from support.judging_services import Stubs
 from support.laboratory import Conditions, Laboratory
-from tesserabench.collector.core import false_alarms, schedules
+from tesserabench.collector.core import false_alarms, runs, schedules
+from tesserabench.collector.core.runs import NewRun
 from tesserabench.collector.core.schedules import NewSchedule
 from tesserabench.collector.core.spec import RunSpec
 from tesserabench.collector.store.tables import Baseline, IdenticalComparison, Run, Schedule
+from tesserabench.collector.store.words import IdenticalRun
 from tesserabench.collector.work.schedules import Scheduler
 from tesserabench.v1 import regression_service_pb2, result_service_pb2
 
@@ -65,6 +67,24 @@ async def test_identical_code_is_compared_and_counted_and_opens_nothing(laborato
     assert excess == pytest.approx(2.94, abs=0.05)
     assert (rate.comparisons, rate.false_alarms, rate.limit_factor) == (6, 1, 1.0)
     assert rate.sentence() == "False alarms of identical code on Simulated 1: 1 of 6, 16.7 % (3.0 % to 56.4 %)."
+
+
+async def test_a_person_may_ask_for_the_same_code_twice(laboratory: Laboratory) -> None:
+    await laboratory.host("node-1")
+    async with laboratory.database.transaction() as session:
+        spec = RunSpec(suite="core", trials=5)
+        new = NewRun(project="default", spec=spec, identical=IdenticalRun.FIRST)
+        first = (await runs.create(session, new, actor="tester", now=laboratory.clock())).id
+    await laboratory.measure(first)
+    await Scheduler(laboratory.database, laboratory.clock).step()
+    async with laboratory.database.transaction() as session:
+        second = (await session.scalars(select(Run).where(Run.parent_id == first))).one()
+    await laboratory.measure(second.id)
+    await laboratory.judge(second.id)
+    assert (await laboratory.get(second.id)).verdict_reason.startswith("The same code again: 0 false alarm(s)")
+    async with laboratory.database.transaction() as session:
+        (rate,) = await false_alarms.rates(session, "default", laboratory.clock())
+    assert rate.comparisons == 3
 
 
 async def counted(laboratory: Laboratory, *, run: int, comparisons: int, excesses: Sequence[float]) -> None:

@@ -10,6 +10,7 @@ import click
 from tesserabench.cli.checkout import read_checkout
 from tesserabench.cli.ci import BuildFacts, detect
 from tesserabench.cli.context import CommandContext
+from tesserabench.cli.errors import UsageProblem
 from tesserabench.cli.exit_codes import Ending
 from tesserabench.cli.following import follow_and_report, policy_of
 from tesserabench.cli.grammar import command
@@ -22,7 +23,7 @@ from tesserabench.cli.options import (
     spec_options,
 )
 from tesserabench.cli.parsing import parse_moment, short_id
-from tesserabench.cli.run_request import gate_spec, labels_of, revision, run_spec
+from tesserabench.cli.run_request import gate_spec, labels_of, refuse_two_aims, revision, run_spec
 from tesserabench.cli.views.runs import run_columns, run_details
 from tesserabench.v1.run_pb2 import Revision, Run, TriggerKind
 from tesserabench.v1.run_service_pb2 import CreateRunRequest
@@ -41,6 +42,7 @@ from tesserabench.v1.run_service_pb2 import CreateRunRequest
         ),
         ("tbctl run trigger --suite core --tier smoke --nodes 2 --dry-run", "see which hosts would match"),
         ("tbctl run trigger --suite gemm --drill gemm/matmul=1.12 --wait --fail-on any", "try out the alarm"),
+        ("tbctl run trigger --suite gemm --aa", "the same code twice: does the gate call it different?"),
         (
             "tbctl run trigger --suite memory --duet-set copy.dtype=float64 --repeat 10 --wait",
             "another value of a parameter, interleaved in ten processes",
@@ -54,6 +56,7 @@ from tesserabench.v1.run_service_pb2 import CreateRunRequest
     "--priority", type=click.IntRange(-100, 100), default=0, metavar="N", help="Higher goes first, -100 to 100."
 )
 @click.option("--deadline", metavar="DURATION|TIME", help="Latest time at which a host must have taken it.")
+@click.option("--aa", is_flag=True, help="Measure the same code twice, to count false alarms; gates nothing.")
 @click.option("--idempotency-key", metavar="TEXT", help="The same key within a day gives the same run again.")
 @click.option("--dry-run", is_flag=True, help="Check and plan; create nothing.")
 @click.option("--wait/--no-wait", default=None, help="Wait for the verdict (TBCTL_WAIT). Default: no.")
@@ -62,13 +65,20 @@ from tesserabench.v1.run_service_pb2 import CreateRunRequest
 def trigger_command(context: CommandContext, **values: Any) -> Ending | None:
     """Ask for a run; with --wait, wait for its verdict and end as the gate says."""
     typed = Texts(values=values)
+    refuse_two_aims(typed)
+    wait = context.settings.wait if typed.get("wait") is None else typed.flag("wait")
+    if typed.flag("aa") and typed.get("wait"):
+        raise UsageProblem("--aa is two runs that gate nothing; leave --wait out, and see: tbctl regression score")
     request = _request(context, typed)
     run = context.collector.call(context.collector.stubs.runs.CreateRun, request)
     if typed.flag("dry_run"):
         _show_plan(context, run)
         return None
-    wait = context.settings.wait if typed.get("wait") is None else typed.flag("wait")
     number = short_id(run.name)
+    if typed.flag("aa"):
+        context.printer.message("Run", run, run_columns(datetime.now(UTC)))
+        context.printer.hint("the same code is measured again when it has ended; the count: tbctl regression score")
+        return None
     if not wait:
         context.printer.message("Run", run, run_columns(datetime.now(UTC)))
         context.printer.hint(f"watch it: tbctl run watch {number}")
@@ -90,6 +100,7 @@ def _request(context: CommandContext, typed: Texts) -> CreateRunRequest:
         trigger=TriggerKind.TRIGGER_KIND_CI if build.provider else TriggerKind.TRIGGER_KIND_PERSON,
         request_id=typed.text("idempotency_key") or f"tbctl-{uuid.uuid4()}",
         dry_run=typed.flag("dry_run"),
+        identical=typed.flag("aa"),
     )
     if typed.text("deadline"):
         request.deadline.FromDatetime(parse_moment(typed.text("deadline"), now=datetime.now(UTC)))

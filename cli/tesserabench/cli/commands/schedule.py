@@ -12,7 +12,7 @@ from tesserabench.cli.grammar import command
 from tesserabench.cli.options import DURATION, Texts, judging_options, page_options, revision_options, spec_options
 from tesserabench.cli.output.words import ago, moment
 from tesserabench.cli.pages import read_pages
-from tesserabench.cli.run_request import duration_message, gate_spec, labels_of, revision, run_spec
+from tesserabench.cli.run_request import duration_message, gate_spec, labels_of, refuse_two_aims, revision, run_spec
 from tesserabench.cli.views.keeping import id_of, schedule_columns
 from tesserabench.report.quantity import duration
 from tesserabench.v1.schedule_service_pb2 import (
@@ -55,7 +55,7 @@ def create_command(context: CommandContext, name: str, every: float, **values: A
     typed = Texts(values=values)
     if every < _SHORTEST_SECONDS:
         raise UsageProblem(f"--every {duration(every)} is too often; give at least 1m")
-    _refuse_two_aims(typed)
+    refuse_two_aims(typed)
     # What is built now says nothing about what a schedule will measure, so that CI and git are not asked.
     code = revision(typed, build=BuildFacts(), checkout=BuildFacts(), default_base=context.settings.base)
     schedule = Schedule(
@@ -72,15 +72,6 @@ def create_command(context: CommandContext, name: str, every: float, **values: A
     stubs = context.collector.stubs.schedules
     made = context.collector.call(stubs.CreateSchedule, CreateScheduleRequest(schedule=schedule), repeatable=False)
     _changed(context, made, f"created, every {duration(every)}{_next(made)}")
-
-
-def _refuse_two_aims(typed: Texts) -> None:
-    """An A/A schedule measures the same code twice, as it is."""
-    others = {"--drill": "drills", "--duet": "duet", "--duet-set": "duet_overrides"}
-    given = next((option for option, name in others.items() if typed.get(name)), None)
-    if typed.flag("aa") and given:
-        what = "slows it on purpose" if given == "--drill" else "measures two arms in turns"
-        raise UsageProblem(f"--aa measures the same code twice, and {given} {what}; leave one of the two out")
 
 
 @command("list", examples=(("tbctl schedule list", "when they run next"),))

@@ -25,7 +25,7 @@ from tesserabench.collector.store import runs as store
 from tesserabench.collector.store.database import Database
 from tesserabench.collector.store.notices import RUN_CHANNEL
 from tesserabench.collector.store.projects import DEFAULT_PROJECT
-from tesserabench.collector.store.words import TriggerKind
+from tesserabench.collector.store.words import IdenticalRun, TriggerKind
 from tesserabench.v1 import run_pb2, run_service_pb2, run_service_pb2_grpc
 from tesserabench.wire.names import parse_run
 from tesserabench.wire.reasons import Reason
@@ -62,6 +62,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
             deadline_at=moment(request, "deadline"),
             trigger=_trigger(request.trigger),
             request_id=request.request_id,
+            identical=IdenticalRun.FIRST if request.identical else IdenticalRun.NEITHER,
         )
         if request.dry_run:
             return await self._planned(asked)
@@ -70,6 +71,8 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
             return run_message(await runs.view(session, run.id, now=self._clock()))
 
     async def _planned(self, asked: runs.NewRun) -> run_pb2.Run:
+        if asked.identical is IdenticalRun.FIRST:
+            runs.require_plain(asked.spec)
         async with self._database.transaction() as session:
             branch, suite = asked.revision.branch, asked.spec.suite
             rule = await policies.rule_of_run(session, asked.project, suite=suite, branch=branch)

@@ -70,6 +70,19 @@ class RunView:
         return ", ".join(filter(None, (self.run.reason, self.looking)))
 
 
+def require_plain(spec: RunSpec, *, within: str = "") -> None:
+    """Refuse what cannot be measured twice as the same code.
+
+    Raises:
+        InvalidArgumentError: it is slowed on purpose, or measures two arms.
+    """
+    remedy = f"what is identical is the same code twice, as it is; leave this or {within}identical out"
+    if spec.drill:
+        raise invalid_field(f"{within}spec.drill", ", ".join(sorted(spec.drill)), remedy)
+    if spec.duet is not None:
+        raise invalid_field(f"{within}spec.duet", "set", remedy)
+
+
 async def create(session: AsyncSession, request: NewRun, *, actor: str, now: datetime) -> Run:
     """The run that was asked for, queued; the run of before when the request id is known.
 
@@ -79,6 +92,8 @@ async def create(session: AsyncSession, request: NewRun, *, actor: str, now: dat
     """
     if request.deadline_at is not None and request.deadline_at <= now:
         raise invalid_field("deadline", request.deadline_at.isoformat(), "lies in the past; give a later time")
+    if request.identical is IdenticalRun.FIRST:
+        require_plain(request.spec)
     branch, suite = request.revision.branch, request.spec.suite
     rule = await policies.rule_of_run(session, request.project, suite=suite, branch=branch)
     planned = await planning.plan(session, request.spec, rule)

@@ -61,10 +61,8 @@ async def create(session: AsyncSession, request: NewSchedule, *, actor: str, now
     interval = round(request.interval_seconds)
     if not SHORTEST_INTERVAL_SECONDS <= request.interval_seconds <= LONGEST_INTERVAL_SECONDS:
         raise invalid_field("schedule.interval", f"{request.interval_seconds:g}s", "give 60 s to 366 days")
-    if request.identical and (request.spec.drill or request.spec.duet is not None):
-        field = "schedule.spec.drill" if request.spec.drill else "schedule.spec.duet"
-        remedy = "an identical schedule measures the same code twice, as it is; leave this or schedule.identical out"
-        raise invalid_field(field, "set" if request.spec.duet else f"{dict(request.spec.drill)}", remedy)
+    if request.identical:
+        runs.require_plain(request.spec, within="schedule.")
     await planning.plan(session, request.spec)
     project = await project_store.get_or_create(session, request.project)
     if await store.find(session, request.project, request.name) is not None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tesserabench.analysis.changepoints import Kind, SeriesAnalysis, Settings, Status, Tail, extend_many
 
-EDITION = 1
+EDITION = 2
 """Grows with every change of the detector after which states that were kept must be made anew."""
 
 STEP, DRIFT, TRANSIENT = Kind.STEP.value, "drift", "transient"

@@ -7,7 +7,7 @@ matter. A *line* is a branch as findings are kept under it: empty for the projec
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy import DDL, ForeignKey, Index, SmallInteger, UniqueConstraint, event, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 from sqlalchemy.orm import Mapped, mapped_column
 from tesserabench.collector.store.schema import Table, id_column, now_column
@@ -66,6 +66,11 @@ class SeriesWatch(Table):
     # active, stale or removed: see `core.missing_data`.
     state: Mapped[str] = mapped_column(server_default="active")
     updated_at: Mapped[datetime] = now_column()
+
+
+# Numbers of points do not become smaller by compression, and trying it takes PostgreSQL longer than all the rest.
+_PLAIN_TAIL = "ALTER TABLE series_watch ALTER COLUMN tail SET STORAGE EXTERNAL"
+event.listen(SeriesWatch.__table__, "after_create", DDL(_PLAIN_TAIL))  # type: ignore[no-untyped-call]  # SQLAlchemy has no types for it
 
 
 class HistoryDue(Table):

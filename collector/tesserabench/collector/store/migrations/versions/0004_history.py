@@ -94,6 +94,7 @@ def _watch() -> None:
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name="fk_series_watch_series_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("series_id", "line", name="pk_series_watch"),
     )
+    op.execute("ALTER TABLE series_watch ALTER COLUMN tail SET STORAGE EXTERNAL")
     op.create_table(
         "accepted_level",
         sa.Column("series_id", sa.BigInteger(), nullable=False),

@@ -94,7 +94,9 @@ def verdict_lines(comparison: Comparison, run: Run | None) -> list[str]:
     lines = [line for entry in regressed[:_MOST_LINES] for line in _regressed_lines(entry, comparison, run)]
     if len(regressed) > _MOST_LINES:
         lines.append(f"  and {len(regressed) - _MOST_LINES} more; -o wide or -o json shows all of them")
-    lines += _secondary_lines(comparison, {_series(entry) for entry in regressed})
+    # What belongs to a finding is told with it: one that was answered is not brought up again by what moved with it.
+    answered = [entry for entry in comparison.entries if entry.primary and entry.regression]
+    lines += _secondary_lines(comparison, {_series(entry) for entry in (*regressed, *answered)})
     lines += _inconclusive_lines(comparison)
     lines += [f"  note: {note}" for note in comparison.notes]
     lines += _limit_lines(comparison)

@@ -9,7 +9,7 @@ from tesserabench.wire.reasons import DOMAIN
 
 _REMEDIES = {
     "UNAUTHENTICATED": "log in: set TBCTL_TOKEN or TBCTL_TOKEN_FILE, or a context with a token-file",
-    "PERMISSION_DENIED": "ask for a token with the role that this needs; tbctl doctor shows the roles of yours",
+    "PERMISSION_DENIED": "tbctl doctor shows what your token may do",
     "UNIMPLEMENTED": "this collector does not know the call; tbctl doctor compares the versions",
 }
 

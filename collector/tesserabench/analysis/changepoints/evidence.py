@@ -11,7 +11,7 @@ from tesserabench.analysis.changepoints.levels import CLIP, MAD_TO_DEVIATION, Va
 from tesserabench.analysis.changepoints.location import Location, locate
 from tesserabench.analysis.changepoints.stretches import Stretch, measure
 
-_DEMANDED = 3.6
+_DEMANDED = 3.75
 """Standard errors, for two sides of seven and more points in a window of 150."""
 _DEMANDED_MORE = 0.225
 """More, for every point that the shorter side has less than seven: few points have fat tails."""

@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-from tesserabench.analysis.changepoints.levels import MAD_TO_DEVIATION, SHORTEST, Values, middle_of
+from tesserabench.analysis.changepoints.levels import SHORTEST, Values
 from tesserabench.analysis.changepoints.stretches import Stretch
 
 _FREEDOM = 3
-_NARROWEST = 0.25
-"""Points are not taken for more alike than this share of the deviation that the evidence was told by."""
 _TAIL_CHANCE = 0.025
 _REACH = 60
 """Points on either side that tell where it is."""
 _NEAR = 5
-_PEAK = 1e-3
+_WEIGHTS = np.ones(2 * _NEAR + 1)
+_WEIGHTS[_NEAR] += 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +46,22 @@ def locate(values: Values, before: Stretch, after: Stretch, first: int, factor: 
     told = (place * before.deviation + after.count * after.deviation) / count
     left, right = max(0, place - _REACH), min(count, place + _REACH)
     values = values[left:right]
-    residuals = values - np.repeat((before.median, after.median), (place - left, right - place))
-    width = factor * max(MAD_TO_DEVIATION * middle_of(np.abs(residuals)), _NARROWEST * told)
-    chances = _chances(values, (before.mean, after.mean), width)
-    near = np.convolve(chances, np.ones(2 * _NEAR + 1))[_NEAR:-_NEAR] + _PEAK * chances
+    chances = _chances(values, (before.mean, after.mean), factor * told)
+    near = np.convolve(chances, _WEIGHTS)[_NEAR:-_NEAR]
     lowest = first + left + SHORTEST
     found = lowest + int(near.argmax())
-    summed = np.cumsum(chances)
-    earliest = lowest + int(np.searchsorted(summed, _TAIL_CHANCE))
-    latest = lowest + min(int(np.searchsorted(summed, 1 - _TAIL_CHANCE)), len(summed) - 1)
+    summed = chances.cumsum()
+    ends = summed.searchsorted((_TAIL_CHANCE, 1 - _TAIL_CHANCE)).tolist()
+    earliest, latest = lowest + ends[0], lowest + min(ends[1], len(summed) - 1)
     return Location(found, min(earliest, found), max(latest, found))
 
 
 def _chances(values: Values, levels: tuple[float, float], width: float) -> Values:
     """By place from SHORTEST on, the probability that the step is there when each place is as likely beforehand."""
-    half = (_FREEDOM + 1) / 2
-    before, after = (half * np.log1p(((values - level) / width) ** 2 / _FREEDOM) for level in levels)
-    costs = np.cumsum(before - after)[SHORTEST - 1 : len(values) - SHORTEST]
-    likelihoods: Values = np.exp(costs.min() - costs)
+    before, after = values - levels[0], values - levels[1]
+    usual = _FREEDOM * width * width
+    logs = np.log((before * before + usual) / (after * after + usual))
+    costs = logs.cumsum()[SHORTEST - 1 : len(values) - SHORTEST]
+    likelihoods: Values = np.exp((_FREEDOM + 1) / 2 * (costs.min() - costs))
     likelihoods /= likelihoods.sum()
     return likelihoods

@@ -107,6 +107,10 @@ def accept(evidence: Evidence, proposed: Sequence[int]) -> Accepted:
     excursions, lines, lone = list[tuple[int, int]](), list[int](), list[Lone]()
     kept = _Kept.of(evidence, proposed)
     while kept.steps:
+        if min(kept.steps) < 1:
+            # Correlation only makes it weaker: what it does need not be known yet.
+            kept.remove(kept.steps.index(min(kept.steps)))
+            continue
         factor = inflation(kept.stretches)
         found = kept.strengths(factor)
         weakest = min(range(len(found)), key=found.__getitem__)

@@ -19,7 +19,7 @@ _NOTHING = np.zeros(_LAGS)
 _WIDEST = 2.5066282746310002
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stretch:
     """A stretch of points taken as one level."""
 
@@ -29,8 +29,22 @@ class Stretch:
     """Of values clipped around the median."""
     deviation: float
     """Robust standard deviation of a point, shrunk towards that of the window."""
-    correlations: tuple[float, ...]
-    """Of the clipped residuals at lags 1 to 8; empty for short and for constant stretches."""
+    residuals: Values
+    """Clipped, around the mean."""
+    told: tuple[float, ...] | None = None
+    """The correlations, once somebody asked."""
+
+    @property
+    def correlations(self) -> tuple[float, ...]:
+        """Of the residuals at lags 1 to 8; empty for short and for constant stretches."""
+        if self.told is None:
+            self.told = ()
+            if self.count >= _CORRELATED_FROM:
+                padded = np.concatenate((self.residuals, _NOTHING))
+                later = np.correlate(padded, self.residuals, "valid").tolist()
+                if later[0] > 0:
+                    self.told = tuple([one / later[0] for one in later[1:]])
+        return self.told
 
 
 def normal_density(distance: Values, width: float) -> Values:
@@ -52,15 +66,8 @@ def measure(values: Values, window_deviation: float) -> Stretch:
     offset = float(clipped.sum()) / count
     variance = (float(clipped @ clipped) / count - offset * offset) / _CLIPPED_VARIANCE
     pooled = (count * max(variance, 0.0) + _SHRINKING * window_deviation**2) / (count + _SHRINKING)
-    correlations: tuple[float, ...] = ()
-    if count >= _CORRELATED_FROM:
-        clipped -= offset
-        later = np.correlate(np.concatenate((clipped, _NOTHING)), clipped, "valid").tolist()
-        if later[0] > 0:
-            correlations = tuple([one / later[0] for one in later[1:]])
-    return Stretch(
-        count=count, median=median, mean=median + offset, deviation=math.sqrt(pooled), correlations=correlations
-    )
+    clipped -= offset
+    return Stretch(count=count, median=median, mean=median + offset, deviation=math.sqrt(pooled), residuals=clipped)
 
 
 def inflation(stretches: Sequence[Stretch]) -> float:

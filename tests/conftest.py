@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import gc
 import signal
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,6 +12,16 @@ from tesserabench.collector.store.database import Database
 # A run in the background of a shell begins with SIGINT ignored, and so would every process that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# To collect tests is to import everything, and nothing of it is garbage: looking for some takes seconds.
+gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Look for garbage from here on, and only among what tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

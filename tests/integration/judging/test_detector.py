@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -103,6 +104,34 @@ def test_workers_end_with_a_collector_that_is_killed(tmp_path: Path) -> None:
         assert Path(f"/proc/{worker}").exists()
         parent.kill()
     wait_until(lambda: not alive(worker), seconds=10, what="the worker to end with its parent")
+
+
+def test_a_program_that_has_ended_leaves_nothing_that_workers_are_forked_from(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import asyncio, os\n"
+        "from tesserabench.collector.work.analysis_pool import AnalysisPool\n"
+        "async def main():\n"
+        "    pool = AnalysisPool()\n"
+        "    assert await pool(os.getpid) != os.getpid()\n"
+        "    await pool.close()\n"
+        "if __name__ == '__main__':\n"
+        "    asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, str(program)], start_new_session=True) as process:
+        assert process.wait(60) == 0
+        left = [command for command in commands(process.pid) if "forkserver" in command]
+    assert left == []
+
+
+def commands(session: int) -> list[str]:
+    """The command lines of a session's processes."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(folder.name)) == session:
+                found.append((folder / "cmdline").read_text())
+    return found
 
 
 def alive(pid: int) -> bool:

@@ -61,7 +61,9 @@ def test_five_per_cent_are_found_where_the_machine_is_quiet_and_left_open_where_
 
 
 def test_two_empty_sides_are_told_from_one() -> None:
-    for nothing in ([], [[]]):
+    no_runs: list[list[float]] = []
+    one_run_of_nothing: list[list[float]] = [[]]
+    for nothing in (no_runs, one_run_of_nothing):
         both = judge_samples(nothing, nothing)
         assert (both.verdict, both.reason) == (Verdict.INCONCLUSIVE, Reason.MISSING)
         assert "Neither the base nor the new side" in both.explanation

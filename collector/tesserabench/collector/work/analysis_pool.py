@@ -1,15 +1,18 @@
 """Statistics in a process of their own: a thread that computes raises the latency of every call tenfold."""
 
 import asyncio
+import atexit
 import functools
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import ParamSpec, TypeVar
+from multiprocessing.context import ForkServerContext
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
@@ -71,11 +74,7 @@ class AnalysisPool:
 
     def _processes(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            # gRPC does not survive a fork of this process. Another one is forked, which has imported everything: a
-            # worker starts in no time, and all of them share what it holds.
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(_IMPORTED_ONCE)
-            self._executor = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_follow_parent)
+            self._executor = ProcessPoolExecutor(self._workers, mp_context=_forked(), initializer=_follow_parent)
         return self._executor
 
     async def close(self) -> None:
@@ -83,6 +82,23 @@ class AnalysisPool:
         executor, self._executor = self._executor, None
         if executor is not None:
             await asyncio.to_thread(executor.shutdown, wait=True, cancel_futures=True)
+
+
+@functools.cache
+def _forked() -> ForkServerContext:
+    # gRPC does not survive a fork of this process. Another one is forked, which has imported everything: a worker
+    # starts in no time, and all of them share what it holds.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_IMPORTED_ONCE)
+    atexit.register(_end_forked)
+    return context
+
+
+def _end_forked() -> None:
+    # It would end by itself, but after this process: whoever waits for this one would still find the other. The pools
+    # have been waited for by now. The library has no public call for it.
+    server: Any = multiprocessing.forkserver._forkserver  # noqa: SLF001
+    server._stop()  # noqa: SLF001
 
 
 async def _carried_out(executor: ProcessPoolExecutor, task: Callable[[], _T]) -> _T:

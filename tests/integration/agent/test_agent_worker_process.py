@@ -19,6 +19,7 @@ from tesserabench.agent.runner.process import Launch, Worker, start_worker
 from tesserabench.agent.runner.station import Station
 from tesserabench.agent.settings import Settings
 from tesserabench.bench.worker.frames import WorkerProtocolError
+from tesserabench.v1.host_pb2 import Device
 
 PYTHON = sys.executable
 
@@ -93,6 +94,17 @@ async def test_working_folder_and_cache_are_the_workers_own(as_worker: Path, tmp
     assert sum("ermission denied" in line for line in printed) == 2, printed
     assert not any("not for workers" in line for line in printed)
     assert (folder / "a").exists()
+
+
+def test_code_that_was_compiled_under_one_driver_is_not_given_to_another(tmp_path: Path) -> None:
+    machine = Machine({"cpu"}, None)
+    station = Station(settings=Settings(state_dir=tmp_path), devices=machine.devices, watch=machine)
+    folder = station.make_folder()
+    for version in ("550.54.15", "580.65.06"):
+        device = Device(uuid="GPU-1", kind="cuda", driver_version=version)
+        environment = station.environment(folder, device)
+        assert f"driver-{version}" in environment["CUPY_CACHE_DIR"]
+        assert f"driver-{version}" in environment["CUDA_CACHE_PATH"]
 
 
 async def test_worker_without_a_user_keeps_the_agents(as_worker: Path, tmp_path: Path) -> None:

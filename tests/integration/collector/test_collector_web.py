@@ -27,7 +27,8 @@ async def test_healthy_and_ready(running: Running) -> None:
         ready = await client.get(f"{running.web}/readyz")
     assert (alive.status_code, alive.json()["alive"]) == (200, True)
     assert ready.status_code == 200
-    assert ready.json() == {"ready": True, "checks": {"database": "ok", "schema": "ok", "grpc": "ok"}}
+    checks = {"database": "ok", "schema": "ok", "grpc": "ok", "ingest": "ok"}
+    assert ready.json() == {"ready": True, "checks": checks}
 
 
 async def test_what_is_counted_and_gauged(running: Running) -> None:

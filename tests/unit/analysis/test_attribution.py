@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from support.scripted_fleets import (
     HAPPENS,
@@ -19,7 +20,16 @@ from support.scripted_fleets import (
     scenarios,
     told_changes,
 )
-from tesserabench.analysis.attribution import Attribution, Cause, Change, Evidence, SiblingScore, attribute
+from tesserabench.analysis.attribution import (
+    Attribution,
+    Cause,
+    Change,
+    Evidence,
+    SiblingScore,
+    Track,
+    Visit,
+    attribute,
+)
 
 NAMES = [scenario.name for scenario in scenarios(0.01)]
 
@@ -176,3 +186,44 @@ def test_rates_that_fall_are_moved_like_times_that_grow() -> None:
     assert found.cause is Cause.HOST
     assert found.shift < 0
     assert set(found.devices) == {device for device in device_names(falling.shape) if device.startswith("h6.")}
+
+
+def _in_turns(*, steps: dict[str, int], runs: int = 24, hosts: int = 5) -> Evidence:
+    """Every run on the next host and with the next commit; each series steps by 8 % with one run."""
+    noise = np.random.default_rng(7)
+    visits = tuple(
+        Visit(run=run, at=600.0 * run, commit=f"c{run:03}", host=f"host-{run % hosts}", device=f"GPU-{run % hosts}")
+        for run in range(1, runs + 1)
+    )
+    tracks = []
+    for series in (*steps, "copy"):
+        for host in range(hosts):
+            own = tuple(i for i, visit in enumerate(visits) if visit.host == f"host-{host}")
+            level = [0.08 if visits[i].run >= steps.get(series, runs + 1) else 0.0 for i in own]
+            values = tuple((np.array(level) + noise.normal(5.0, 0.003, len(own))).tolist())
+            place = {"host": f"host-{host}", "device": f"GPU-{host}"}
+            tracks.append(Track(series=series, benchmark=series, visits=own, values=values, **place))
+    changes = tuple(
+        Change(key=run, series=series, shift=0.08, run=run, earliest_run=run, latest_run=run, before_run=run - 1)
+        for series, run in steps.items()
+    )
+    return Evidence(visits=visits, tracks=tuple(tracks), changes=changes)
+
+
+def test_steps_of_two_commits_are_two_causes_where_hosts_take_turns() -> None:
+    # Eight runs lie between them, and two points of a host at most.
+    found = attribute(_in_turns(steps={"triad": 6, "matmul": 14}))
+    told = {one.members: one.commit_range.first_new for one in found if one.commit_range is not None}
+    assert told == {(6,): "c006", (14,): "c014"}
+    assert all(one.cause is Cause.CODE for one in found)
+
+
+def test_a_commit_is_not_blamed_for_what_was_there_before_it() -> None:
+    evidence = _in_turns(steps={"triad": 14, "matmul": 14})
+    matmul = evidence.changes[1]
+    before = replace(evidence.changes[0], key=6, run=6, earliest_run=6, latest_run=6, before_run=5)
+    found = attribute(replace(evidence, changes=(before, replace(matmul, key=1))))
+    (blamed,) = (one for one in found if 1 in one.members)
+    assert blamed.members == (1,)
+    assert blamed.commit_range is not None
+    assert blamed.commit_range.first_new == "c014"

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 from tesserabench.bench import Phase, ScenarioError
-from tesserabench.bench.device.scenario import SCENARIOS, Fault, Rule, Shape, load_scenario
+from tesserabench.bench.device.scenario import SCENARIOS, Fault, Rule, Scenario, Shape, load_scenario
+from tesserabench.bench.device.simulated import SimulatedDevice
 
 TOML = """
 name = "slower copies"
@@ -65,3 +66,10 @@ def test_wrong_scenario_names_field_value_and_remedy(text: str, message: str) ->
     with pytest.raises(ScenarioError) as caught:
         load_scenario(text)
     assert message in str(caught.value)
+
+
+def test_a_driver_that_is_claimed_is_a_fact() -> None:
+    device = SimulatedDevice(Scenario(driver="560.35.03"))
+    assert device.info.driver == "560.35.03"
+    assert device.environment()["driver.version"] == "560.35.03"
+    assert "driver.version" not in SimulatedDevice(Scenario()).environment()

@@ -121,6 +121,8 @@ class Scenario:
     seed: int = 0
     """Mixed with the seed of the plan; the same pair always gives the same times."""
     model: str = "Simulated Accelerator"
+    driver: str | None = None
+    """Version of the driver that it claims to have; None for a device that tells none."""
     memory_bytes: int = 80 << 30
     bandwidth: float = 3.0e12
     flops: Mapping[str, float] = field(

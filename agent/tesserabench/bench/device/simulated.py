@@ -106,6 +106,7 @@ class SimulatedDevice:
             uuid="SIM-" + scenario.model.upper().replace(" ", "-"),
             index=0,
             memory_bytes=scenario.memory_bytes,
+            driver=scenario.driver,
             processors=128,
             cache_bytes=50 << 20,
             peak_bandwidth=scenario.peak_bandwidth,
@@ -234,8 +235,11 @@ class SimulatedDevice:
         return round(self._now_ns)
 
     def environment(self) -> Mapping[str, Fact]:
-        """Return the name of the scenario."""
-        return {"device.model": self.info.model, "simulated.scenario": self.scenario.name}
+        """Return the name of the scenario, and the driver that it claims to have."""
+        facts: dict[str, Fact] = {"device.model": self.info.model, "simulated.scenario": self.scenario.name}
+        if self.scenario.driver is not None:
+            facts["driver.version"] = self.scenario.driver
+        return facts
 
     def comparable(self) -> Mapping[str, Fact]:
         """Return kind and model."""

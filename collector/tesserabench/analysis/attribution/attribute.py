@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tesserabench.analysis.attribution import telling
 from tesserabench.analysis.attribution.evidence import Attribution, Cause, Change, CommitRange, Evidence, FieldChange
 from tesserabench.analysis.attribution.explanations import NEVER, Explanation, candidates, commit_order
-from tesserabench.analysis.attribution.likelihood import Fit, prepare
+from tesserabench.analysis.attribution.likelihood import Fit, preference, prepare
 from tesserabench.analysis.attribution.movement import Movement, movement
 from tesserabench.analysis.attribution.observations import observe
 from tesserabench.analysis.attribution.ranking import Choice, rank
@@ -27,6 +27,8 @@ _SERIES_IN_PART = 2
 """A cause that has no change for itself is told when it has a part in the changes of so many series."""
 _LIKE_THE_LARGEST = 0.3
 _FEW = 1 / 3
+_TOLD_APART = float(np.log(1e4))
+"""Log likelihood ratio from which on two places of a step are two."""
 _SHOWN = 0.5
 """An explanation of the very run that showed a change accounts for at least so much of the change that it explains."""
 _SLACK_POINTS = 2
@@ -92,7 +94,8 @@ def _same_story(evidence: Evidence, fit: Fit, choices: Sequence[Choice]) -> list
     """For each choice the strongest one that tells the same; choices come with the strongest first.
 
     One host that moved is one cause, also when two series place it a run apart; and so is what moved other series of
-    the very same devices next to it, which nothing tells from it.
+    the very same devices next to it. But where runs take turns on many devices, a few points of one are many runs: what
+    was measured between tells two causes apart.
     """
     found: list[int] = []
     for i, choice in enumerate(choices):
@@ -100,8 +103,11 @@ def _same_story(evidence: Evidence, fit: Fit, choices: Sequence[Choice]) -> list
         same = (
             j
             for j, other in enumerate(choices[:i])
-            if (told.cause, told.what) == (fit.explanations[other.index].cause, fit.explanations[other.index].what)
-            or _is_beside(evidence, fit, choice, other)
+            if (
+                (told.cause, told.what) == (fit.explanations[other.index].cause, fit.explanations[other.index].what)
+                or _is_beside(evidence, fit, choice, other)
+            )
+            and float(preference(fit, choice.index, other.index)[_moved(choice)].sum()) < _TOLD_APART
         )
         found.append(next(same, i))
     return found
@@ -138,18 +144,30 @@ def _accounted(evidence: Evidence, fit: Fit, choice: Choice, change: Change) -> 
     onsets = fit.explanations[choice.index].onsets
     told = covered = 0.0
     near = shown = False
+    runs: set[int] = set()
+    begun: set[int] = set()
     for i, track in enumerate(evidence.tracks):
         if track.series != change.series or (change.devices and track.device not in change.devices):
             continue
         told += len(track.values)
+        runs.update(evidence.visits[visit].run for visit in track.visits)
         if onsets[i] != NEVER:
             covered += len(track.values)
+            begun.add(evidence.visits[track.visits[int(onsets[i])]].run)
             near |= _is_near(evidence, i, int(onsets[i]), change)
             shown |= any(evidence.visits[visit].run == change.run for visit in track.visits)
-    if not near or not told:
+    if not near or not told or _comes_after(min(begun), sorted(runs), change):
         return 0.0
     # A change of a series as a whole may be one device's: that which showed it.
     return abs(size / change.shift) * max(covered / told, _SHOWN if shown else 0.0)
+
+
+def _comes_after(begun: int, runs: Sequence[int], change: Change) -> bool:
+    """Whether what begins with a run comes too late to have made the change.
+
+    A device has few points of a series that many devices measure: near by its own points may be long after.
+    """
+    return int(np.searchsorted(runs, begun)) > int(np.searchsorted(runs, change.latest_run)) + _SLACK_POINTS
 
 
 def _is_near(evidence: Evidence, track: int, onset: int, change: Change) -> bool:

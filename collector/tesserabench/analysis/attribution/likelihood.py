@@ -103,6 +103,13 @@ def conditional(fit: Fit, chosen: Sequence[int], overlap: Floats, on: Floats) ->
     return np.asarray(gain, dtype=np.float64)
 
 
+def preference(fit: Fit, one: int, other: int) -> Floats:
+    """[series]: log likelihood ratio of a step where one explanation has it, against where another has it."""
+    nothing = np.zeros((0, len(fit.seen.names)))
+    gains = conditional(fit, (), shared(fit, ()), nothing)
+    return np.asarray(gains[one] - gains[other], dtype=np.float64)
+
+
 def _remaining(fit: Fit, chosen: Sequence[int], overlap: Floats, on: Floats) -> tuple[Floats, Floats]:
     """Pull and strength of every explanation once the chosen ones have had theirs."""
     if not chosen:

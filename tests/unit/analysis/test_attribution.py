@@ -201,8 +201,9 @@ def _in_turns(*, steps: dict[str, int], runs: int = 24, hosts: int = 5) -> Evide
             own = tuple(i for i, visit in enumerate(visits) if visit.host == f"host-{host}")
             level = [0.08 if visits[i].run >= steps.get(series, runs + 1) else 0.0 for i in own]
             values = tuple((np.array(level) + noise.normal(5.0, 0.003, len(own))).tolist())
-            place = {"host": f"host-{host}", "device": f"GPU-{host}"}
-            tracks.append(Track(series=series, benchmark=series, visits=own, values=values, **place))
+            name, gpu = f"host-{host}", f"GPU-{host}"
+            track = Track(series=series, benchmark=series, host=name, device=gpu, visits=own, values=values)
+            tracks.append(track)
     changes = tuple(
         Change(key=run, series=series, shift=0.08, run=run, earliest_run=run, latest_run=run, before_run=run - 1)
         for series, run in steps.items()

@@ -73,6 +73,10 @@ def _demonstrate(started: list[subprocess.Popen[bytes]]) -> bool:
     slowed = (*trigger, "--commit", "2222222", "--drill", f"{PLANTED}={FACTOR}", "--fail-on", "major")
     status = tbctl(*slowed)
     named = _regressed_benchmarks(tbctl)
+    if status == 0 and not named:
+        print("\nToo busy a machine to tell from one look. As in a pipeline, let it look again where it is undecided:")
+        status = tbctl(*slowed, "--confirm", "2", "--budget", "4m")
+        named = _regressed_benchmarks(tbctl)
     print(f"\nexit status that a CI job would get: {status}")
     print(f"benchmarks that the gate named:      {', '.join(named) or 'none'}")
 

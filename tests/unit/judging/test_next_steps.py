@@ -10,6 +10,7 @@ from tesserabench.analysis.judgement import Judgement
 from tesserabench.analysis.wording import regressed
 from tesserabench.analysis.words import Verdict
 from tesserabench.cli.main import root
+from tesserabench.collector.core.finding_evidence import told
 from tesserabench.collector.core.finding_life import ANSWERS, TRANSITIONS, Event
 from tesserabench.collector.core.next_steps import next_steps, possible
 from tesserabench.collector.core.triage import RESOLUTIONS
@@ -90,3 +91,22 @@ def test_advice_about_a_finding_names_the_command_that_accepts_it() -> None:
     told = Judgement(verdict=Verdict.REGRESSED, minimum_effect=0.02, explanation="", recommendation=sentence)
     assert _advice(told, None) == sentence
     assert _advice(told, 7).endswith("if the change is wanted, accept it: tbctl regression accept 7 --comment 'why'.")
+
+
+@pytest.mark.parametrize(
+    ("cause", "advice"),
+    [
+        ("", "Look at the commits."),
+        ("code", "Look at the commits."),
+        ("unknown", "Look at the commits."),
+        ("environment", "It is not the code: look at what changed in the environment"),
+        ("host", "It is not the code: look at the machine"),
+    ],
+)
+def test_advice_does_not_lead_to_the_code_when_it_is_not_the_code(cause: str, advice: str) -> None:
+    finding = Regression(
+        id=7, cause=cause, evidence={"explanation": "Worse.", "recommendation": "Look at the commits."}
+    )
+    shown = told(finding)
+    assert shown["explanation"] == "It is."
+    assert shown["recommendation"].startswith(advice)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Row
 from tesserabench.collector.api.enums import number
 from tesserabench.collector.api.translation import from_json, revision_message, timestamp
-from tesserabench.collector.core.finding_evidence import named
+from tesserabench.collector.core.finding_evidence import named, told
 from tesserabench.collector.core.next_steps import next_steps
 from tesserabench.collector.core.reproducing import reproduce_command
 from tesserabench.collector.store.regressions import RegressionRow
@@ -27,7 +27,7 @@ def regression_message(row: RegressionRow, *, member_count: int = 0) -> pb.Regre
         state=number(pb.RegressionState, regression.state),
         severity=number(run_pb2.Severity, regression.severity),
         cause=number(comparison_pb2.CauseKind, regression.cause),
-        evidence=from_json(regression.evidence, comparison_pb2.ComparisonEntry()),
+        evidence=from_json(told(regression), comparison_pb2.ComparisonEntry()),
         change=regression.change,
         revision=revision_message(run) if run is not None else None,
         owner=regression.owner,

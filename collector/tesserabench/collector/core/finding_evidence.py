@@ -5,8 +5,8 @@ from typing import Any
 
 from tesserabench.analysis.wording import percent
 from tesserabench.collector.store.history_tables import ChangePoint
-from tesserabench.collector.store.tables import Series
-from tesserabench.collector.store.words import Severity
+from tesserabench.collector.store.tables import Regression, Series
+from tesserabench.collector.store.words import CauseWord, Severity
 from tesserabench.wire.names import run_name
 
 DRIFT = "drift"
@@ -32,6 +32,19 @@ def named(series: Series) -> dict[str, Any]:
         "primary": series.primary,
         "device": series.device_key,
     }
+
+
+_ADVICE = {
+    CauseWord.ENVIRONMENT: "It is not the code: look at what changed in the environment; accept what is to stay.",
+    CauseWord.HOST: "It is not the code: look at the machine, and take it out of use until it is well.",
+}
+
+
+def told(regression: Regression) -> Mapping[str, Any]:
+    """The evidence with advice that suits the cause: the comparison gave its own before that was known."""
+    if not regression.evidence or regression.cause not in _ADVICE:
+        return regression.evidence
+    return {**regression.evidence, "recommendation": _ADVICE[CauseWord(regression.cause)]}
 
 
 def severity_of(change: ChangePoint) -> Severity:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 from tesserabench.collector.core import regressions
+from tesserabench.collector.core.finding_evidence import told
 from tesserabench.collector.core.next_steps import NextStep, next_steps
 from tesserabench.collector.core.reproducing import reproduce_command
 from tesserabench.collector.store import boxes as box_store
@@ -61,7 +62,7 @@ async def read(session: AsyncSession, regression_id: int) -> RegressionPage:
         series=series,
         run=run,
         project=project,
-        evidence=regression.evidence,
+        evidence=told(regression),
         attribution=regression.attribution,
         members=await store.members(session, regression_id),
         reproduce=reproduce_command(regression),

@@ -108,5 +108,5 @@ def test_advice_does_not_lead_to_the_code_when_it_is_not_the_code(cause: str, ad
         id=7, cause=cause, evidence={"explanation": "Worse.", "recommendation": "Look at the commits."}
     )
     shown = told(finding)
-    assert shown["explanation"] == "It is."
+    assert shown["explanation"] == "Worse."
     assert shown["recommendation"].startswith(advice)

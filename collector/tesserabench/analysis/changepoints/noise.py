@@ -64,13 +64,17 @@ def _two_modes(values: Values) -> bool:
     ordered = np.sort(values)
     skipped = max(2, len(ordered) // _MODE_SHARE)
     gaps = np.diff(ordered[skipped - 1 : len(ordered) - skipped + 1])
-    if not len(gaps) or gaps.max() <= 0:
+    if not len(gaps):
         return False
-    place = int(gaps.argmax()) + skipped
-    low, high = ordered[:place], ordered[place:]
-    width = max(float(MAD_TO_DEVIATION * middle_of(np.abs(part - middle_of(part)))) for part in (low, high))
-    usual = float(np.mean(gaps))
-    return bool(gaps.max() > _MODE_GAP * width and gaps.max() > _MODE_DENSITY * usual)
+    widest = int(gaps.argmax())
+    if gaps[widest] <= _MODE_DENSITY * float(np.mean(gaps)):
+        return False
+    place = widest + skipped
+    width = max(
+        float(MAD_TO_DEVIATION * middle_of(np.abs(part - middle_of(part))))
+        for part in (ordered[:place], ordered[place:])
+    )
+    return bool(gaps[widest] > _MODE_GAP * width)
 
 
 def slope_of(values: Values, factor: float, deviation: float) -> tuple[float, float, float]:

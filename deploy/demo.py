@@ -88,7 +88,7 @@ def _demonstrate(started: list[subprocess.Popen[bytes]]) -> bool:
     print(f"\nthe demo took {time.monotonic() - began:.0f} s")
     if status != GATE_FAILED or named != [PLANTED]:
         raise DemoError(
-            f"expected exit status {GATE_FAILED} and exactly `{PLANTED}`: the gate was wrong on this machine"
+            f"expected exit status {GATE_FAILED} and exactly `{PLANTED}`: the gate said otherwise on this machine"
         )
     return True
 

@@ -122,6 +122,9 @@ def _is_number(text: str) -> bool:
 def _numbers(values: Any) -> list[float]:
     if not isinstance(values, list):
         raise BadSeries(f"values: {_short(values)} is no list")
+    if set(map(type, values)) <= {float}:
+        # As nearly all are: a look at each in turn takes a quarter as long as their analysis.
+        return values
     return [_number(place, value) for place, value in enumerate(values)]
 
 

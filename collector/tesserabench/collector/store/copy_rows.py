@@ -8,20 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from psycopg import AsyncCursor
+from tesserabench.collector.store.binary_form import EPOCH_US, NULL, boolean, float64, int16, length
+from tesserabench.collector.store.binary_form import text as packed_text
 from tesserabench.collector.store.records import CaseFinished, LogLines, MetricValue, SampleStatistics
 from tesserabench.collector.store.samples import CODEC_FLOAT64
 from tesserabench.collector.store.words import Outcome
 
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TRAILER = b"\xff\xff"
-_NULL = b"\xff\xff\xff\xff"
-# PostgreSQL counts microseconds from 2000-01-01.
-_EPOCH_US = 946_684_800_000_000
 
-_length = struct.Struct(">i").pack
-_int16 = struct.Struct(">ih").pack
-_float64 = struct.Struct(">id").pack
-_bool = struct.Struct(">i?").pack
 _sure_statistics = struct.Struct(">iqididididid").pack
 _three_float64 = struct.Struct(">ididid").pack
 _four_float64 = struct.Struct(">idididid").pack
@@ -37,16 +32,11 @@ class Origin:
     host: str
 
 
-def _text(text: str) -> bytes:
-    content = text.encode()
-    return _length(len(content)) + content
-
-
 def _optional_text(text: str | None) -> bytes:
-    return _NULL if text is None else _text(text)
+    return NULL if text is None else packed_text(text)
 
 
-_OUTCOMES = {outcome: _text(outcome) for outcome in Outcome}
+_OUTCOMES = {outcome: packed_text(outcome) for outcome in Outcome}
 
 MEASUREMENT = (
     "COPY measurement (attempt_id, epoch, sequence, series_id, measured_at, run_id, trial, outcome, late, value, "
@@ -54,7 +44,7 @@ MEASUREMENT = (
     "autocorrelation, drift, codec, samples, columns) FROM STDIN (FORMAT BINARY)"
 )
 _measurement_head = struct.Struct(">hiqihiqiqiqiqih").pack
-_NO_STATISTICS = _NULL * 14
+_NO_STATISTICS = NULL * 14
 
 
 def measurement_row(origin: Origin, record: CaseFinished, value: MetricValue, series_id: int, *, late: bool) -> bytes:
@@ -65,7 +55,7 @@ def measurement_row(origin: Origin, record: CaseFinished, value: MetricValue, se
         *(2, origin.epoch),
         *(8, record.sequence),
         *(8, series_id),
-        *(8, record.measured_us - _EPOCH_US),
+        *(8, record.measured_us - EPOCH_US),
         *(8, origin.run_id),
         *(2, record.trial),
     )
@@ -74,13 +64,13 @@ def measurement_row(origin: Origin, record: CaseFinished, value: MetricValue, se
         (
             head,
             _OUTCOMES[record.outcome],
-            _bool(1, late),
-            _float64(8, value.value),
-            _NULL if value.ci_low is None else _float64(8, value.ci_low),
-            _NULL if value.ci_high is None else _float64(8, value.ci_high),
+            boolean(1, late),
+            float64(8, value.value),
+            NULL if value.ci_low is None else float64(8, value.ci_low),
+            NULL if value.ci_high is None else float64(8, value.ci_high),
             _NO_STATISTICS if value.statistics is None else _statistics(value.statistics),
-            _NULL + _NULL if samples is None else _int16(2, CODEC_FLOAT64) + _length(len(samples)) + samples,
-            _NULL if columns is None else _length(len(columns)) + columns,
+            NULL + NULL if samples is None else int16(2, CODEC_FLOAT64) + length(len(samples)) + samples,
+            NULL if columns is None else length(len(columns)) + columns,
         )
     )
 
@@ -98,9 +88,9 @@ def _statistics(found: SampleStatistics) -> bytes:
     others = (found.effective_count, found.autocorrelation, found.drift)
     if stdev is None or p5 is None or p95 is None or mad is None or None in others:
         every = (stdev, p5, p95, p99, mad, *others)
-        return sure + b"".join([_NULL if number is None else _float64(8, number) for number in every])
+        return sure + b"".join([NULL if number is None else float64(8, number) for number in every])
     # What an agent sends; p99 is there from 300 samples on.
-    middle = _NULL if p99 is None else _float64(8, p99)
+    middle = NULL if p99 is None else float64(8, p99)
     last = _four_float64(8, mad, 8, others[0], 8, others[1], 8, others[2])
     return sure + _three_float64(8, stdev, 8, p5, 8, p95) + middle + last
 
@@ -122,21 +112,21 @@ def case_row(origin: Origin, record: CaseFinished, *, late: bool) -> bytes:
         *(8, origin.attempt_id),
         *(2, origin.epoch),
         *(8, record.sequence),
-        *(8, record.measured_us - _EPOCH_US),
+        *(8, record.measured_us - EPOCH_US),
         *(8, origin.run_id),
         *(2, record.trial),
     )
     return b"".join(
         (
             head,
-            _text(case.case_id),
-            _text(case.benchmark),
-            _text(record.mode),
+            packed_text(case.case_id),
+            packed_text(case.benchmark),
+            packed_text(record.mode),
             _OUTCOMES[record.outcome],
-            _text(record.reason),
+            packed_text(record.reason),
             _optional_text(record.stop_reason),
-            _bool(1, late),
-            _length(len(detail)),
+            boolean(1, late),
+            length(len(detail)),
             detail,
         )
     )
@@ -151,8 +141,8 @@ _line_head = struct.Struct(">hiqiqihiqiqiq").pack
 
 def log_rows(origin: Origin, record: LogLines) -> bytes:
     """The lines of one record, a row each."""
-    host, source = _text(origin.host), _text(record.source)
-    trial = _NULL if record.trial is None else _int16(2, record.trial)
+    host, source = packed_text(origin.host), packed_text(record.source)
+    trial = NULL if record.trial is None else int16(2, record.trial)
     rows = []
     for number, line in enumerate(record.lines):
         head = _line_head(
@@ -162,9 +152,9 @@ def log_rows(origin: Origin, record: LogLines) -> bytes:
             *(2, origin.epoch),
             *(8, record.sequence),
             *(8, number),
-            *(8, record.time_us - _EPOCH_US),
+            *(8, record.time_us - EPOCH_US),
         )
-        rows.append(b"".join((head, host, trial, source, _text(line))))
+        rows.append(b"".join((head, host, trial, source, packed_text(line))))
     return b"".join(rows)
 
 

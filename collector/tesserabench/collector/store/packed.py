@@ -13,16 +13,11 @@ from typing import Any
 import psycopg
 from psycopg import AsyncCursor, adapt, pq
 from sqlalchemy.ext.asyncio import AsyncSession
+from tesserabench.collector.store.binary_form import NULL, boolean, float64, int16, int64, length, text
 
-_NULL = b"\xff\xff\xff\xff"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-_length = struct.Struct(">i").pack
-_int16 = struct.Struct(">ih").pack
-_int64 = struct.Struct(">iq").pack
-_float64 = struct.Struct(">id").pack
-_bool = struct.Struct(">i?").pack
 _header = struct.Struct(">iiIii").pack
 
 
@@ -83,38 +78,37 @@ for _kind, _oid in _ARRAYS.items():
 
 def smallints(values: Sequence[int]) -> Packed:
     """A `smallint[]`."""
-    return _Int2([_int16(2, value) for value in values])
+    return _Int2([int16(2, value) for value in values])
 
 
 def bigints(values: Sequence[int | None]) -> Packed:
     """A `bigint[]`."""
-    return _Int8([_NULL if value is None else _int64(8, value) for value in values], nulls=None in values)
+    return _Int8([NULL if value is None else int64(8, value) for value in values], nulls=None in values)
 
 
 def doubles(values: Sequence[float | None]) -> Packed:
     """A `double precision[]`."""
-    return _Float8([_NULL if value is None else _float64(8, value) for value in values], nulls=None in values)
+    return _Float8([NULL if value is None else float64(8, value) for value in values], nulls=None in values)
 
 
 def booleans(values: Sequence[bool]) -> Packed:
     """A `boolean[]`."""
-    return _Bool([_bool(1, value) for value in values])
+    return _Bool([boolean(1, value) for value in values])
 
 
 def texts(values: Sequence[str]) -> Packed:
     """A `text[]`."""
-    encoded = [value.encode() for value in values]
-    return _Text([_length(len(value)) + value for value in encoded])
+    return _Text([text(value) for value in values])
 
 
 def byteas(values: Sequence[bytes]) -> Packed:
     """A `bytea[]`."""
-    return _Bytea([_length(len(value)) + value for value in values])
+    return _Bytea([length(len(value)) + value for value in values])
 
 
 def timestamps(values: Sequence[datetime | None]) -> Packed:
     """A `timestamptz[]`."""
-    packed = [_NULL if value is None else _int64(8, (value - _EPOCH) // _MICROSECOND) for value in values]
+    packed = [NULL if value is None else int64(8, (value - _EPOCH) // _MICROSECOND) for value in values]
     return _Timestamptz(packed, nulls=None in values)
 
 
